@@ -1,3 +1,3 @@
-"""What the methods learn from: content sources, style sources and the batches made of them."""
+"""Data modules: any content source with any style source, batched as artists times contents."""
 
-import lightning_modules  # noqa: F401  (installs the torchvision shim before anything imports torchvision)
+import lightning_modules  # noqa: F401  its import makes torchvision importable on CPU-only machines
