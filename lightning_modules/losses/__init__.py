@@ -1,0 +1,1 @@
+"""Losses that two methods or more use: pure functions of plain tensors, symbols as in the papers."""

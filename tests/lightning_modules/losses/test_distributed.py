@@ -1,0 +1,70 @@
+"""Two gloo processes must learn what one process learns from the joined batch."""
+
+import os
+
+import pytest
+import torch
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from lightning_modules.losses.contrastive import supervised_contrastive_loss
+from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
+
+
+def batch(lengths):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(sum(lengths), 5, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(3, (sum(lengths),), generator=generator)
+
+
+def head():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(5, 4, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def local_anchors(z, labels):
+    return supervised_contrastive_loss(
+        z,
+        labels,
+        candidates=gather_with_gradient(z),
+        candidate_labels=gather_with_gradient(labels),
+        offset=rank_offset(len(z)),
+    )
+
+
+def joined_anchors(z, labels):
+    return supervised_contrastive_loss(gather_with_gradient(z), gather_with_gradient(labels))
+
+
+def rank_main(rank, port_file, lengths, form, out):
+    os.environ["OMP_NUM_THREADS"] = "1"
+    dist.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=len(lengths))
+    inputs, labels = batch(lengths)
+    start = sum(lengths[:rank])
+    mine = slice(start, start + lengths[rank])
+    weight = head()
+    value = form(inputs[mine] @ weight, labels[mine])
+    value.backward()
+    averages = torch.cat([value.detach()[None], weight.grad.flatten()])
+    dist.all_reduce(averages)
+    if rank == 0:
+        torch.save(averages / len(lengths), out)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("lengths", "form"), [((6, 6), local_anchors), ((7, 4), joined_anchors)])
+def test_two_ranks_equal_one_process(tmp_path, lengths, form):
+    mp.spawn(rank_main, (str(tmp_path / "store"), lengths, form, str(tmp_path / "out.pt")), nprocs=2)
+    averages = torch.load(tmp_path / "out.pt")
+    inputs, labels = batch(lengths)
+    weight = head()
+    value = supervised_contrastive_loss(inputs @ weight, labels)
+    value.backward()
+    torch.testing.assert_close(averages[0], value.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(averages[1:], weight.grad.flatten(), rtol=1e-11, atol=1e-12)
+
+
+def test_one_process_keeps_its_tensor():
+    z = torch.randn(3, 2)
+    assert gather_with_gradient(z) is z
+    assert rank_offset(3) == 0
