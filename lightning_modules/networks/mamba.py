@@ -1,0 +1,152 @@
+"""Token mixers around the scans: Mamba-1 with the parameters of mamba-ssm, and a Mamba-2-like block."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.networks.mamba_scan import selective_scan
+from lightning_modules.networks.ssd import ssd_scan
+
+STEP_RANGE = (1e-3, 1e-1)
+STEP_FLOOR = 1e-4
+
+
+class CausalConv(nn.Conv1d):
+    """Convolve every channel over its own past.
+
+    Args:
+        channels: Channels of a token.
+        taps: Length of the kernel; its last tap meets the present.
+    """
+
+    def __init__(self, channels: int, taps: int) -> None:
+        super().__init__(channels, channels, taps, groups=channels, padding=taps - 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Convolve ``(B, L, C)`` tokens; same shape out."""
+        (taps,), length = self.kernel_size, tokens.shape[1]
+        padded = F.pad(tokens, (0, 0, taps - 1, 0))
+        output = torch.zeros_like(self.weight[:, 0, 0]) if self.bias is None else self.bias
+        for tap, factor in enumerate(self.weight.squeeze(1).unbind(-1)):
+            # Shifted products: faster than a grouped convolution on a CPU, and no transposition to (B, C, L).
+            output = torch.addcmul(output, padded[:, tap : tap + length], factor)
+        return output
+
+
+def _initial_step_bias(count: int) -> Tensor:
+    """Inverse softplus of step sizes that are log-uniform over ``STEP_RANGE``."""
+    low, high = (math.log(bound) for bound in STEP_RANGE)
+    steps = torch.empty(count).uniform_(low, high).exp_().clamp_(min=STEP_FLOOR)
+    return steps + torch.log(-torch.expm1(-steps))
+
+
+class Mamba1Mixer(nn.Module):
+    """Mamba-1's block, one direction; its state dict is that of ``mamba_ssm.Mamba``.
+
+    Args:
+        dim: Channels of a token.
+        d_state: States per channel.
+        d_conv: Taps of the causal convolution.
+        expand: Inner channels per channel.
+
+    Source: Gu & Dao 2023, section 3.4; mamba-ssm ``modules/mamba_simple.py`` for names, shapes and initialisation.
+    """
+
+    def __init__(self, dim: int, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
+        super().__init__()
+        inner, rank = expand * dim, math.ceil(dim / 16)
+        self.splits = (rank, d_state, d_state)
+        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
+        self.conv1d = CausalConv(inner, d_conv)
+        self.x_proj = nn.Linear(inner, sum(self.splits), bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.A_log = nn.Parameter(torch.arange(1.0, d_state + 1).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, dim, bias=False)
+        nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(_initial_step_bias(inner))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix ``(B, L, C)`` tokens causally; same shape out."""
+        u, gate = self.in_proj(tokens).chunk(2, -1)
+        u = F.silu(self.conv1d(u))
+        low_rank, B, C = self.x_proj(u).split(self.splits, -1)
+        output = selective_scan(
+            u.transpose(1, 2),
+            F.linear(low_rank, self.dt_proj.weight).transpose(1, 2),
+            -self.A_log.float().exp(),
+            B.transpose(1, 2),
+            C.transpose(1, 2),
+            self.D,
+            gate.transpose(1, 2),
+            self.dt_proj.bias,
+            delta_softplus=True,
+        )
+        mixed: Tensor = self.out_proj(output.transpose(1, 2))
+        return mixed
+
+
+class SSDMixer(nn.Module):
+    """Mamba-2-like block, one direction: one decay per head, so that the scan is a few matrix products.
+
+    Args:
+        dim: Channels of a token.
+        d_state: States per channel.
+        head_dim: Channels that share a decay; by default the largest power of two up to 64 that leaves at least four
+            heads, for with one or two heads a narrow block would remember at one or two time scales only.
+        d_conv: Taps of the causal convolution.
+        expand: Inner channels per channel.
+        chunk: Time steps in a chunk of :func:`~lightning_modules.networks.ssd.ssd_scan`.
+
+    Raises:
+        ValueError: If ``head_dim`` does not divide the inner channels.
+
+    Source: Dao & Gu 2024, section 7; mamba-ssm ``modules/mamba2.py`` for names and initialisation, one group.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        d_state: int = 64,
+        head_dim: int | None = None,
+        d_conv: int = 4,
+        expand: int = 2,
+        chunk: int = 64,
+    ) -> None:
+        super().__init__()
+        inner = expand * dim
+        if head_dim is None:
+            head_dim = next((size for size in (64, 32, 16, 8) if inner % size == 0 and inner // size >= 4), 1)
+        if inner % head_dim:
+            raise ValueError(f"head_dim {head_dim} does not divide the {inner} inner channels.")
+        heads = inner // head_dim
+        self.head_dim, self.chunk = head_dim, chunk
+        self.splits = (inner, inner + 2 * d_state, heads)
+        self.maps = (inner, d_state, d_state)
+        self.in_proj = nn.Linear(dim, sum(self.splits), bias=False)
+        self.conv1d = CausalConv(self.splits[1], d_conv)
+        self.dt_bias = nn.Parameter(_initial_step_bias(heads))
+        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(heads))
+        self.norm = nn.RMSNorm(inner, eps=1e-5)
+        self.out_proj = nn.Linear(inner, dim, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix ``(B, L, C)`` tokens causally; same shape out."""
+        gate, signal, steps = self.in_proj(tokens).split(self.splits, -1)
+        signal = F.silu(self.conv1d(signal))
+        x, B, C = signal.split(self.maps, -1)
+        output = ssd_scan(
+            x.unflatten(-1, (-1, self.head_dim)),
+            F.softplus(steps.float() + self.dt_bias),
+            -self.A_log.float().exp(),
+            B.unsqueeze(2),
+            C.unsqueeze(2),
+            self.D,
+            self.chunk,
+        )
+        mixed: Tensor = self.out_proj(self.norm(output.flatten(2) * F.silu(gate)))
+        return mixed

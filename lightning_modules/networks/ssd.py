@@ -1,0 +1,104 @@
+"""Mamba-2's state-space duality: a scan with one decay per head, as matrix products over chunks of time."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def ssd_scan(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, chunk: int = 64
+) -> Tensor:
+    """Scan ``h_t = exp(dt_t A) h_{t-1} + dt_t x_t B_t^T``, ``y_t = h_t C_t + D x_t`` with one decay per head.
+
+    Inside a chunk the scan is a masked matrix product; between chunks the states are carried by one more masked
+    product. Everything is computed in float32 (float64 if ``x`` is float64), whatever autocast says.
+
+    Args:
+        x: Signal, ``(b, L, H, P)``.
+        dt: Step sizes, ``(b, L, H)``, not negative.
+        A: Rates, ``(H,)``, not positive.
+        B: Input maps, ``(b, L, G, N)``; each of the ``G`` groups serves ``H / G`` successive heads.
+        C: Output maps, like ``B``.
+        D: Skip weights, ``(H,)`` or ``(H, P)``.
+        chunk: Time steps in a chunk; any ``L`` works, the last chunk is padded.
+
+    Returns:
+        Outputs, ``(b, L, H, P)``, in the dtype of ``x``.
+
+    Raises:
+        ValueError: If the groups do not divide the heads.
+
+    Source: Dao & Gu 2024, section 6 and listing 1. The segment sums differ: they are taken from a float64 cumulative
+    sum in two float32 parts, for the difference of two float32 cumulative sums loses digits with the length.
+
+    Examples:
+        >>> x, maps = torch.ones(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
+        >>> ssd_scan(x, x[..., 0], torch.zeros(1), maps, maps).flatten().tolist()
+        [1.0, 2.0, 3.0]
+    """
+    length, heads, groups = x.shape[1], x.shape[2], B.shape[2]
+    if heads % groups:
+        raise ValueError(f"{groups} groups of B and C do not divide {heads} heads.")
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    chunk = min(chunk, length)
+    with torch.autocast(x.device.type, enabled=False):
+        signal, steps = x.to(dtype), dt.to(dtype)
+        drive = _fold(signal * steps.unsqueeze(-1), chunk).unflatten(3, (groups, -1))
+        rates = _fold(steps * A.to(dtype), chunk).unflatten(3, (groups, -1))
+        output = _chunked(drive, rates, _fold(B.to(dtype), chunk), _fold(C.to(dtype), chunk))
+        output = output.flatten(3, 4).flatten(1, 2)[:, :length]  # b, L, H, P
+        if D is not None:
+            output = output + signal * D.to(dtype).view(heads, -1)
+    return output.to(x.dtype)
+
+
+def _fold(tensor: Tensor, chunk: int) -> Tensor:
+    """Cut ``(b, L, ...)`` into ``(b, K, Q, ...)``; padded steps neither decay nor drive, for both are zero there."""
+    pad = -tensor.shape[1] % chunk
+    if pad:
+        tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, pad))
+    return tensor.reshape(tensor.shape[0], -1, chunk, *tensor.shape[2:])
+
+
+def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Scan ``(b, K, Q, G, E, P)`` with rates ``(b, K, Q, G, E)`` and maps ``(b, K, Q, G, N)``."""
+    dtype = drive.dtype
+    total = _cumulative(rates, 2)
+    scores = C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)  # b, K, G, Q, Q
+    mixing = scores.unsqueeze(3) * _decays(total.movedim(2, -1), dtype)  # b, K, G, E, Q, Q
+    inner: Tensor = (mixing @ drive.movedim(2, 4)).movedim(4, 2)
+    if drive.shape[1] == 1:
+        return inner
+    ends = total[:, :, -1:]
+    remaining = drive * (ends - total).to(dtype).exp().unsqueeze(-1)
+    states = B.permute(0, 1, 3, 4, 2) @ remaining.transpose(2, 3).flatten(-2)  # b, K, G, N, E * P
+    before = _carry(states.unflatten(-1, drive.shape[-2:]), ends.squeeze(2))
+    outer = (C.transpose(2, 3) @ before.flatten(-2)).unflatten(-1, drive.shape[-2:]).transpose(2, 3)
+    return inner + outer * total.to(dtype).exp().unsqueeze(-1)
+
+
+def _carry(states: Tensor, ends: Tensor) -> Tensor:
+    """Turn what every chunk adds, ``(b, K, G, N, E, P)``, into the state at its start, by one product over chunks."""
+    decays = _decays(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype)  # b, G, E, K - 1, K - 1
+    added = states[:, :-1].permute(0, 2, 4, 1, 3, 5)  # b, G, E, K - 1, N, P
+    carried = (decays @ added.flatten(-2)).unflatten(-1, added.shape[-2:])
+    before: Tensor = F.pad(carried.permute(0, 3, 1, 4, 2, 5), (0, 0) * 4 + (1, 0))
+    return before
+
+
+def _cumulative(rates: Tensor, dim: int) -> Tensor:
+    return rates.cumsum(dim, dtype=None if rates.device.type == "mps" else torch.float64)  # MPS has no float64
+
+
+def _decays(total: Tensor, dtype: torch.dtype) -> Tensor:
+    """Decay ``exp(total_i - total_j)`` from step j to step i, zero above the diagonal, ``(..., Q, Q)``.
+
+    The mask is laid before the exponential: above the diagonal the sums are positive and may overflow.
+    """
+    high = total.to(dtype)
+    sums = high.unsqueeze(-1) - high.unsqueeze(-2)
+    if total.dtype != dtype:
+        low = (total - high).detach().to(dtype)
+        sums = sums.add_(low.unsqueeze(-1)).sub_(low.unsqueeze(-2))
+    future = torch.ones(sums.shape[-2:], dtype=torch.bool, device=sums.device).triu_(1)
+    return sums.masked_fill_(future, -torch.inf).exp_()
