@@ -1,0 +1,1 @@
+"""Optimiser logic that two methods or more use."""
