@@ -1,0 +1,59 @@
+"""Loss weights that a paper leaves out, found by measuring gradients at the output image."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class GradientBalance(nn.Module):
+    """Scale loss terms so that their gradients at the output image stand in given ratios.
+
+    Each term is divided by the norm of its own gradient with respect to the image and multiplied by its ratio and by
+    the first term's gradient norm, so the first term keeps its natural size. Norms are averaged over the measurements
+    and over ranks, and then held: a term that has converged must not be amplified for having a small gradient.
+
+    Args:
+        terms: Names of the terms that are measured; the first one is the unit.
+        every: Iterations between two measurements.
+        until: Iteration after which the scales are held; 0 never measures, and all scales are 1.
+
+    Source: ours; CLAST publishes no loss weights.
+    """
+
+    norms: Tensor
+    measurements: Tensor
+
+    def __init__(self, terms: Sequence[str], *, every: int = 20, until: int = 200) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        self.every = every
+        self.until = until
+        self.register_buffer("norms", torch.zeros(len(self.terms)))
+        self.register_buffer("measurements", torch.zeros((), dtype=torch.long))
+
+    def due(self, iteration: int) -> bool:
+        """Whether this iteration measures."""
+        return iteration < self.until and iteration % self.every == 0
+
+    def measure(self, terms: Mapping[str, Tensor], image: Tensor) -> Tensor:
+        """Return each term's gradient norm at ``image`` ``(B, 3, H, W)``, in the order of ``self.terms``, ``(T,)``.
+
+        The graph is kept, and no parameter's gradient is touched.
+        """
+        norms = []
+        for name in self.terms:
+            (gradient,) = torch.autograd.grad(terms[name], image, retain_graph=True)
+            norms.append(gradient.float().norm())
+        return torch.stack(norms)
+
+    def update(self, norms: Tensor) -> None:
+        """Fold one measurement ``(T,)``, already averaged over ranks, into the running mean."""
+        self.measurements += 1
+        self.norms.lerp_(norms.to(self.norms), float(1 / self.measurements))
+
+    def scale(self, name: str) -> Tensor | float:
+        """Return what the term's YAML weight is multiplied by."""
+        if name not in self.terms or not int(self.measurements):
+            return 1.0
+        return self.norms[0] / self.norms[self.terms.index(name)].clamp_min(1e-12)

@@ -1,0 +1,326 @@
+"""CLAST: one feed-forward network that paints in the manner of an artist's name or of a style image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import ClassVar, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from kornia.augmentation import RandomPerspective
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.clast.balance import GradientBalance
+from lightning_modules.clast.losses import directional_clip_loss
+from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
+from lightning_modules.clast.prompts import SOURCE_PROMPT, TEMPLATES
+from lightning_modules.clast.style_code import PromptEncoder, StyleCode
+from lightning_modules.losses.content import content_loss
+from lightning_modules.losses.contrastive import supervised_contrastive_loss
+from lightning_modules.losses.distributed import gather_with_gradient
+from lightning_modules.losses.style import style_loss
+from lightning_modules.losses.total_variation import total_variation
+from lightning_modules.networks.selective_scan import ScanOrder
+from lightning_modules.types import Condition, StyleBatch
+from lightning_modules.weights import WeightsSource, load_clip, load_lpips, load_vgg
+
+LEVELS = ("relu3_1", "relu4_1", "relu5_1")
+STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term; with balancing, the ratio of its gradient at the output image to that of the first.
+
+    Attributes:
+        content: MSE of channel-normalised features, out against content.
+        style: MSE of channel means and standard deviations, out against the style image.
+        clip: Directional CLIP of the whole picture.
+        clip_patch: Directional CLIP of random patches.
+        contrastive: Supervised contrast over artist labels.
+        lpips: LPIPS, out against content.
+        identity: Mean absolute error when a content is its own style; not balanced.
+        tv: Total variation; not balanced.
+    """
+
+    content: float = 1.0
+    style: float = 1.0
+    clip: float = 0.5
+    clip_patch: float = 0.5
+    contrastive: float = 0.3
+    lpips: float = 0.5
+    identity: float = 0.0
+    tv: float = 0.0
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The crops of the patch-wise directional loss (CLIPstyler).
+
+    Attributes:
+        count: Patches of each picture.
+        size: Side in pixels.
+        distortion: Scale of the random perspective, in [0, 1].
+        threshold: Losses below it count as 0.
+    """
+
+    count: int = 16
+    size: int = 112
+    distortion: float = 0.5
+    threshold: float = 0.7
+
+
+class CLAST(StyleTransferModule):
+    """Contrastive Learning for Artist Style Transfer (arXiv 2410.09566).
+
+    Args:
+        optimizer: Optimiser of everything that is trained.
+        scheduler: Learning-rate schedule, stepped every iteration.
+        weights: Where the frozen encoder and CLIP come from.
+        clip_model: open_clip's name of the pretrained CLIP.
+        variant: ``paper`` keeps the released shapes and quirks, so that its checkpoint can be mapped; ``impasto``
+            repairs what erases the style (see the package's README).
+        widths: Channels of the three fused levels.
+        decoder_width: Channels of the decoder at relu3_1's resolution.
+        skips: Channels of the decoder's shallow skips; 0 for none, as in the paper.
+        mixer: The scan of the fusion blocks.
+        scan: Its directions.
+        loss: Weight of each loss term.
+        patches: Crops of the patch-wise directional loss.
+        content_layers: Layers of the content loss.
+        temperature: Of the supervised contrast.
+        text_fraction: Share of training samples that are conditioned on text, the rest on the style image.
+        identity_fraction: Share of the batch that is also reconstructed with the content as its own style.
+        balance_every: Iterations between two measurements of the loss terms' gradients.
+        balance_until: Iteration after which the balance is held; 0 takes the weights as they are.
+        clip: See `StyleTransferModule`.
+        accumulate: See `StyleTransferModule`.
+        validate_with: See `StyleTransferModule`.
+    """
+
+    conditions: ClassVar[frozenset[Condition]] = frozenset({"image", "text"})
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable,
+        scheduler: LRSchedulerCallable | None = None,
+        *,
+        weights: WeightsSource = "auto",
+        clip_model: str = "ViT-B-32",
+        variant: Literal["paper", "impasto"] = "impasto",
+        widths: tuple[int, int, int] = (64, 128, 320),
+        decoder_width: int = 256,
+        skips: int = 0,
+        mixer: MixerName = "ssd",
+        scan: ScanOrder = "bidi",
+        loss: LossWeights = LossWeights(),  # noqa: B008 - frozen
+        patches: Patches = Patches(),  # noqa: B008 - frozen
+        content_layers: Sequence[str] = ("relu4_1", "relu5_1"),
+        temperature: float = 0.07,
+        text_fraction: float = 0.5,
+        identity_fraction: float = 0.0,
+        balance_every: int = 20,
+        balance_until: int = 2000,
+        clip: float | None = None,
+        accumulate: int = 1,
+        validate_with: Condition = "text",
+    ) -> None:
+        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.variant = variant
+        self.loss = loss
+        self.patches = patches
+        self.content_layers = tuple(content_layers)
+        self.temperature = temperature
+        self.text_fraction = text_fraction
+        self.identity_fraction = identity_fraction
+
+        paper = variant == "paper"
+        self.encoder = load_vgg(weights, variant="vgg19_normalised" if paper else "vgg19")
+        self.clip_encoder = load_clip(weights, model=clip_model)
+        self.perceptual = load_lpips(weights) if loss.lpips else None
+        channels, style_dim = self.encoder.channels, self.clip_encoder.embed_dim
+        self.style_code = StyleCode(style_dim, centred=not paper)
+        self.fusion = StyleFusion(
+            [channels[name] for name in LEVELS], widths, style_dim, mixer=mixer, order=scan, zero_init=not paper
+        )
+        self.decoder = Decoder(
+            widths,
+            decoder_width,
+            "instance" if paper else "styled",
+            style_dim,
+            skips=skips,
+            skip_channels=[channels[name] for name in STYLE_LAYERS[:2]],
+        )
+        self.proj = nn.Linear(style_dim, style_dim)
+        balanced = [name for name in ("content", "style", "clip", "clip_patch", "contrastive", "lpips")]
+        self.balance = GradientBalance(
+            [name for name in balanced if asdict(loss)[name]], every=balance_every, until=balance_until
+        )
+        self.prompts = PromptEncoder(self.clip_encoder)
+        self.perspective = RandomPerspective(patches.distortion, p=1.0)
+        self.register_buffer("output_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("output_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    # ------------------------------------------------------------------ painting
+
+    def encode(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return VGG features of images ``(B, 3, H, W)`` in [0, 1], by layer name."""
+        if self.variant == "paper":
+            # The released code normalises for ImageNet although its VGG expects plain RGB.
+            images = (images - self.output_mean) / self.output_std
+        return self.encoder(images, layers)
+
+    def paint(self, features: Mapping[str, Tensor], code: Tensor) -> Tensor:
+        """Decode a picture, ``(B, 3, H, W)``, unbounded RGB, from content features and style codes ``(B, D)``."""
+        fused = self.fusion([features[name] for name in LEVELS], code)
+        shallow = [features[name] for name in STYLE_LAYERS[:2]] if self.decoder.skips is not None else ()
+        picture: Tensor = self.decoder(fused, code, shallow)
+        return picture * self.output_std + self.output_mean
+
+    def content_features(self, content: Tensor) -> dict[str, Tensor]:
+        """Return the features of the content that `paint` needs."""
+        return self.encode(content, STYLE_LAYERS if self.decoder.skips is not None else LEVELS)
+
+    def image_code(self, images: Tensor) -> Tensor:
+        """Return style codes ``(B, D)`` of images ``(B, 3, H, W)`` in [0, 1]."""
+        return cast(Tensor, self.style_code(self.clip_encoder.encode_image(images), "image"))
+
+    def text_code(self, prompts: Sequence[str]) -> Tensor:
+        """Return style codes ``(B, D)`` of prompts, which may carry weighted clauses."""
+        return torch.stack([self.prompts.code(prompt, self.style_code) for prompt in prompts])
+
+    def _render(
+        self,
+        content: Tensor,
+        *,
+        style: Tensor | None,
+        prompt: list[str] | None,
+        mask: Tensor | None,  # noqa: ARG002 - refused by the base class
+        alpha: float,
+    ) -> Tensor:
+        code = self.text_code(prompt) if prompt is not None else self.image_code(cast(Tensor, style))
+        if alpha != 1:
+            code = torch.lerp(self.image_code(content), code, alpha)
+        return self.paint(self.content_features(content), code)
+
+    # ------------------------------------------------------------------ training
+
+    def on_fit_start(self) -> None:
+        """Take the mean text vector from the artists of the training data."""
+        artists = getattr(getattr(self.trainer, "datamodule", None), "artists", None)
+        if artists:
+            texts = [template.format(name) for name in artists for template in TEMPLATES]
+            self.style_code.set_text_mean(self.prompts(texts))
+
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """One iteration of the one optimiser."""
+        optimizer = self._optimizers()[0]
+        with self.optimizing(optimizer) as backward:
+            terms, stylized = self.loss_terms(batch)
+            if self.balance.due(self.global_step):
+                norms = self.balance.measure(terms, stylized)
+                self.balance.update(gather_with_gradient(norms[None]).mean(0))
+            weights = {name: getattr(self.loss, name) * self.balance.scale(name) for name in terms}
+            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            backward(total)
+        self.log_terms({**terms, "total": total})
+        self.log_dict({f"weight/{name}": float(weight) for name, weight in weights.items()})
+
+    def loss_terms(self, batch: StyleBatch) -> tuple[dict[str, Tensor], Tensor]:
+        """Return every unweighted term whose weight is not 0, and the stylised batch ``(B, 3, H, W)``."""
+        size = len(batch.content)
+        with torch.no_grad():
+            known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
+            content = {name: features[:size] for name, features in known.items()}
+            style = {name: features[size:] for name, features in known.items()}
+            paintings = [batch.style] if batch.reference is None else [batch.style, batch.reference]
+            embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
+            self.style_code.update_image_mean(gather_with_gradient(embedded[size : 2 * size]))
+            texts = self.prompts(self._sentences(batch.prompt))
+        stylized, reconstructed = self._stylize_and_reconstruct(batch, content, embedded, texts)
+        painted = self.encode(stylized, STYLE_LAYERS)
+        terms = {"content": content_loss(painted, content, self.content_layers), "style": style_loss(painted, style)}
+        terms |= self._clip_terms(batch, stylized, embedded, texts)
+        if self.perceptual is not None:
+            terms["lpips"] = self.perceptual(stylized, batch.content).mean()
+        if reconstructed is not None:
+            terms["identity"] = F.l1_loss(reconstructed, batch.content[: len(reconstructed)])
+        if self.loss.tv:
+            terms["tv"] = total_variation(stylized)
+        return {name: term for name, term in terms.items() if getattr(self.loss, name)}, stylized
+
+    def _stylize_and_reconstruct(
+        self, batch: StyleBatch, content: Mapping[str, Tensor], embedded: Tensor, texts: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        size = len(batch.content)
+        by_text = torch.rand(size, 1, device=embedded.device) < self.text_fraction
+        code = torch.where(
+            by_text, self.style_code(texts, "text"), self.style_code(embedded[size : 2 * size], "image")
+        )
+        own = round(self.identity_fraction * size) if self.loss.identity else 0
+        if not own:
+            return self.paint(content, code), None
+        features = {name: torch.cat([map_, map_[:own]]) for name, map_ in content.items()}
+        pictures = self.paint(features, torch.cat([code, self.style_code(embedded[:own], "image")]))
+        return pictures[:size], pictures[size:]
+
+    def _clip_terms(
+        self, batch: StyleBatch, stylized: Tensor, embedded: Tensor, texts: Tensor
+    ) -> dict[str, Tensor]:
+        size = len(stylized)
+        source = self.prompts([SOURCE_PROMPT])
+        out = self.clip_encoder.encode_image(stylized)
+        terms = {"clip": directional_clip_loss(out, embedded[:size], texts, source).mean()}
+        if self.loss.clip_patch:
+            count = self.patches.count
+            patches = self.clip_encoder.encode_image(self.perspective(self._patches(stylized)))
+            terms["clip_patch"] = directional_clip_loss(
+                patches,
+                embedded[:size].repeat(count, 1),
+                texts.repeat(count, 1),
+                source,
+                threshold=self.patches.threshold,
+            ).mean()
+        if self.loss.contrastive:
+            views = torch.cat([out, embedded[size:], texts])
+            terms["contrastive"] = self._contrast(views, batch.artist.repeat(len(views) // size))
+        return terms
+
+    def _contrast(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        z = F.normalize(self.proj(embeddings), dim=-1)
+        return supervised_contrastive_loss(
+            gather_with_gradient(z), gather_with_gradient(labels), temperature=self.temperature
+        )
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """Cut ``count`` random squares of every image, ``(count * B, 3, size, size)``, patch-major."""
+        side = min(self.patches.size, *images.shape[-2:])
+        limits = torch.tensor([images.shape[-2] - side + 1, images.shape[-1] - side + 1])
+        corners = (torch.rand(self.patches.count, len(images), 2) * limits).long().tolist()
+        return torch.stack(
+            [
+                image[:, top : top + side, left : left + side]
+                for row in corners
+                for image, (top, left) in zip(images, row, strict=True)
+            ]
+        )
+
+    def _sentences(self, names: Sequence[str]) -> list[str]:
+        choices = torch.randint(len(TEMPLATES), (len(names),)).tolist()
+        return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, object]:
+        """One optimiser for everything that is trained; weight decay spares biases, norms and scan constants."""
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        spared = [p for name, p in trained if p.ndim < 2 or getattr(p, "_no_weight_decay", False)]
+        decayed = [p for name, p in trained if not (p.ndim < 2 or getattr(p, "_no_weight_decay", False))]
+        groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+        optimizer = self.make_optimizer(groups)  # type: ignore[arg-type]
+        if self.make_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}

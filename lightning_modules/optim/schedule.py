@@ -1,0 +1,26 @@
+"""Learning-rate schedules, counted in iterations."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class WarmupCosine(LambdaLR):
+    """Linear warm-up to the optimiser's own rate, then half a cosine down to a floor, then the floor.
+
+    Args:
+        optimizer: The optimiser, with its peak learning rate.
+        warmup: Iterations of warm-up.
+        total: Iterations until the floor is reached, warm-up included.
+        floor: Last learning rate, as a share of the peak, in [0, 1].
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, total: int, floor: float = 0.0) -> None:
+        def factor(iteration: int) -> float:
+            if iteration < warmup:
+                return (iteration + 1) / warmup
+            progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
+            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+        super().__init__(optimizer, factor)
