@@ -3,7 +3,6 @@
 import os
 import struct
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,12 +136,10 @@ def _check_file(path: Path) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about EXIF blocks that end early; the picture itself is fine
-        try:
-            return ImageOps.exif_transpose(image)
-        except _DECODE_ERRORS:
-            return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODE_ERRORS:  # a broken EXIF block beside a sound picture
+        return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

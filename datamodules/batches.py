@@ -1,0 +1,221 @@
+"""The stream of training batches: which artists meet which contents, and how to continue it exactly.
+
+Batch ``k`` is a pure function of the seed, ``k``, the rank and the number of ranks. Nothing that happened before
+matters, so the number of batches drawn is all the state there is, whatever the number of workers.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.types import StyleBatch
+
+# Independent random streams of one seed.
+_ARTISTS, _CONTENTS, AUGMENTATION = range(3)
+
+
+class Draw(NamedTuple):
+    """The key of one training sample; ``position`` numbers the samples of all ranks and seeds the augmentation."""
+
+    position: int
+    artist: int
+    content: int
+
+
+class Sample(NamedTuple):
+    """One sample before batching; pictures are ``(S, S, 3)``, uint8."""
+
+    content: NDArray[np.uint8]
+    style: NDArray[np.uint8]
+    artist: int
+    prompt: str
+    number: int
+    reference: NDArray[np.uint8] | None = None
+    truth: NDArray[np.uint8] | None = None
+
+
+class ArtistBatches(Sampler[list[Draw]]):
+    """Batches of P artists times K contents each.
+
+    Contents come in random order without repetition before all were seen; artists are drawn anew for every batch,
+    without repetition inside it. Each rank draws its own artists and takes its own share of the contents.
+
+    Args:
+        paintings: Number of paintings of every artist.
+        contents: Number of contents.
+        batch_size: Samples per batch and rank, P * K.
+        artists_per_batch: P.
+        batches_per_epoch: Length of an epoch.
+        power: Artists are drawn with probability proportional to (number of paintings) ** power.
+        seed: Non-negative.
+        rank: This process.
+        world_size: Number of processes.
+
+    Raises:
+        ImpastoError: If the batch does not divide by its artists, or there are fewer artists than that.
+    """
+
+    def __init__(
+        self,
+        paintings: Sequence[int],
+        contents: int,
+        *,
+        batch_size: int,
+        artists_per_batch: int,
+        batches_per_epoch: int,
+        power: float = 0.0,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if artists_per_batch < 1 or batch_size % artists_per_batch:
+            raise ImpastoError(f"batch_size {batch_size} is not a multiple of artists_per_batch {artists_per_batch}.")
+        if artists_per_batch > len(paintings):
+            raise ImpastoError(
+                f"artists_per_batch is {artists_per_batch}, but there are only {len(paintings)} artists: lower it, or "
+                "give more artists."
+            )
+        weights = np.asarray(paintings, dtype=np.float64) ** power
+        self.probabilities = weights / weights.sum()
+        self.contents = contents
+        self.batch_size = batch_size
+        self.artists_per_batch = artists_per_batch
+        self.batches_per_epoch = batches_per_epoch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.start = 0
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield an epoch's worth of batches from number ``start`` on."""
+        for number in range(self.start, self.start + self.batches_per_epoch):
+            yield self.batch(number)
+
+    def batch(self, number: int) -> list[Draw]:
+        """Draw one batch, artist by artist.
+
+        Args:
+            number: Position in the endless stream, 0 for the first batch.
+        """
+        rng = np.random.default_rng([self.seed, _ARTISTS, number, self.rank])
+        artists = rng.choice(len(self.probabilities), self.artists_per_batch, replace=False, p=self.probabilities)
+        first = (number * self.world_size + self.rank) * self.batch_size
+        share = self.batch_size // self.artists_per_batch
+        return [
+            Draw(first + place, int(artists[place // share]), self._content(first + place))
+            for place in range(self.batch_size)
+        ]
+
+    def _content(self, position: int) -> int:
+        turn, place = divmod(position, self.contents)
+        return int(self._order(turn)[place])
+
+    def _shuffled(self, turn: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, _CONTENTS, turn]).permutation(self.contents)
+
+
+class ResumableLoader:
+    """An endless stream of batches, cut into epochs, that a checkpoint can continue at the very next batch.
+
+    Lightning saves and restores ``state_dict`` by itself. torchdata's StatefulDataLoader would do it too, but keeps the
+    workers' states with it and so cannot resume with another number of workers; the stream needs one number only.
+    Not being a DataLoader, it is also safe from Lightning's replacing the sampler.
+
+    Args:
+        dataset: Takes a ``Draw``.
+        batches: The stream.
+        workers: Processes that read; 0 reads in the main process.
+    """
+
+    def __init__(self, dataset: Dataset[Sample], batches: ArtistBatches, *, workers: int = 0) -> None:
+        self.batches = batches
+        self.drawn = 0
+        self._epoch_start = 0
+        self._inside_epoch = False
+        self._loader = DataLoader(dataset, batch_sampler=batches, **worker_options(workers))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[StyleBatch]:
+        if not self._inside_epoch:
+            self._epoch_start = self.drawn
+        self._inside_epoch = False
+        self.batches.start = self.drawn
+        for batch in self._loader:
+            self.drawn += 1
+            yield batch
+            if self.drawn == self._epoch_start + len(self):
+                return
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the number of batches drawn, and that at the start of this epoch; the same on every rank."""
+        return {"drawn": self.drawn, "epoch_start": self._epoch_start}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at the batch after the last one that was drawn."""
+        self.drawn, self._epoch_start = state["drawn"], state["epoch_start"]
+        self._inside_epoch = 0 < self.drawn - self._epoch_start < len(self)
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Return the DataLoader arguments that all loaders here share.
+
+    Args:
+        workers: Number of processes.
+    """
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "worker_init_fn": _ignore_requeue_signal,
+        "collate_fn": collate,
+        "pin_memory": torch.cuda.is_available(),
+        # Without its own generator every epoch would draw a number from torch's global one, and a resumed run, which
+        # starts its epochs at other moments, would see other random numbers than an uninterrupted one.
+        "generator": torch.Generator().manual_seed(0),
+    }
+
+
+def collate(samples: Sequence[Sample]) -> StyleBatch:
+    """Stack samples; a field that is None in any of them is None in the batch.
+
+    Args:
+        samples: At least one, with pictures of one size.
+    """
+    return StyleBatch(
+        content=_stack([sample.content for sample in samples]),
+        style=_stack([sample.style for sample in samples]),
+        artist=torch.tensor([sample.artist for sample in samples]),
+        prompt=[sample.prompt for sample in samples],
+        index=torch.tensor([sample.number for sample in samples]),
+        reference=_stack_or_none([sample.reference for sample in samples]),
+        truth=_stack_or_none([sample.truth for sample in samples]),
+    )
+
+
+def _stack(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # B, 3, S, S
+    return stacked.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
+
+
+def _stack_or_none(pictures: Sequence[NDArray[np.uint8] | None]) -> Tensor | None:
+    given = [picture for picture in pictures if picture is not None]
+    return _stack(given) if len(given) == len(pictures) else None
+
+
+def _ignore_requeue_signal(_worker: int) -> None:
+    """SLURM's requeue signal reaches the workers too, and would kill the run that it asks to checkpoint."""
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)

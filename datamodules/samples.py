@@ -1,0 +1,210 @@
+"""Data sets of samples: endless random ones for training, a fixed list of pairs for evaluation."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from datamodules.batches import AUGMENTATION, Draw, Sample
+from datamodules.pictures import PictureStore, Pixels, centre_crop, random_crop
+from datamodules.sources import Content, Painting
+from lightning_modules.errors import ImpastoError
+
+
+class Crop(NamedTuple):
+    """How training pictures are cut: see :func:`datamodules.pictures.random_crop`."""
+
+    size: int
+    resize: int | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = True
+
+
+class TrainingSamples(Dataset[Sample]):
+    """Turns a draw into pictures: the content, and two different paintings by the artist where there are two.
+
+    An unreadable content is replaced by the next one, an unreadable painting by another of the same artist; the same
+    draw gives the same sample in every process.
+
+    Args:
+        contents: Photographs.
+        paintings: Paintings of all artists.
+        works: Positions in ``paintings``, by artist.
+        artists: Names.
+        crop: How to cut contents and paintings.
+        seed: Of the augmentation, non-negative.
+    """
+
+    def __init__(
+        self,
+        contents: PictureStore,
+        paintings: PictureStore,
+        works: Sequence[Sequence[int]],
+        artists: Sequence[str],
+        *,
+        crop: Crop,
+        seed: int,
+    ) -> None:
+        self.contents = contents
+        self.paintings = paintings
+        self.works = works
+        self.artists = artists
+        self.crop = crop
+        self.seed = seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """Build one sample.
+
+        Raises:
+            ImpastoError: If no content, or no painting by anyone, can be read.
+        """
+        rng = np.random.default_rng([self.seed, AUGMENTATION, draw.position])
+        content = self._content(draw.content)
+        artist, style, reference = self._two_paintings(draw.artist, rng)
+        return Sample(
+            content=self._cut(content, rng),
+            style=self._cut(style, rng),
+            artist=artist,
+            prompt=self.artists[artist],
+            number=draw.position,
+            reference=self._cut(reference, rng),
+        )
+
+    def _content(self, wanted: int) -> Pixels:
+        found = _readable(
+            self.contents, ((wanted + step) % len(self.contents) for step in range(len(self.contents))), 1
+        )
+        if not found:
+            raise ImpastoError(f"None of the {len(self.contents)} contents can be read: check the files.")
+        return found[0]
+
+    def _two_paintings(self, wanted: int, rng: np.random.Generator) -> tuple[int, Pixels, Pixels]:
+        for step in range(len(self.artists)):  # one step, unless all paintings of an artist are broken
+            artist = (wanted + step) % len(self.artists)
+            works = self.works[artist]
+            found = _readable(self.paintings, (works[place] for place in rng.permutation(len(works))), 2)
+            if found:
+                return artist, found[0], found[-1]
+        raise ImpastoError(f"None of the {len(self.paintings)} paintings can be read: check the files.")
+
+    def _cut(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        crop = self.crop
+        return random_crop(pixels, crop.size, rng, resize=crop.resize, scale=crop.scale, flip=crop.flip)
+
+
+class Pair(NamedTuple):
+    """A content to be painted by an artist, after a painting of another content; ``truth`` is the wanted picture."""
+
+    content: Path
+    artist: int
+    style: Path
+    truth: Path | None
+
+
+class EvaluationSamples(Dataset[Sample]):
+    """The fixed pairs of a split; an unreadable one is replaced by the next, whose index it then repeats.
+
+    Args:
+        pairs: What :func:`evaluation_pairs` returns.
+        artists: Names.
+        size: Side of the centre crops, in pixels.
+        keep: Keep pictures in memory.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], artists: Sequence[str], *, size: int, keep: bool = False) -> None:
+        self.pairs = list(pairs)
+        self.artists = artists
+        self.size = size
+        paths = sorted({path for pair in pairs for path in (pair.content, pair.style, pair.truth) if path is not None})
+        self._number = {path: number for number, path in enumerate(paths)}
+        self.pictures = PictureStore(paths, short_side=size, keep=keep)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Build one sample.
+
+        Raises:
+            ImpastoError: If no pair can be read.
+        """
+        for step in range(len(self)):
+            sample = self._sample((index + step) % len(self))
+            if sample is not None:
+                return sample
+        raise ImpastoError(f"None of the {len(self)} evaluation pairs can be read: check the files.")
+
+    def _sample(self, index: int) -> Sample | None:
+        pair = self.pairs[index]
+        content, style = self._picture(pair.content), self._picture(pair.style)
+        truth = self._picture(pair.truth) if pair.truth is not None else None
+        if content is None or style is None or (truth is None and pair.truth is not None):
+            return None
+        return Sample(content, style, pair.artist, self.artists[pair.artist], index, truth=truth)
+
+    def _picture(self, path: Path) -> Pixels | None:
+        pixels = self.pictures.get(self._number[path])
+        return None if pixels is None else centre_crop(pixels, self.size)
+
+
+def evaluation_pairs(
+    contents: Sequence[Content],
+    paintings: Sequence[Painting],
+    spare: Sequence[Painting],
+    artists: Sequence[str],
+    *,
+    pairs_per_content: int | None = None,
+    seed: int = 0,
+) -> list[Pair]:
+    """Pair contents with artists, the same way in every run.
+
+    Args:
+        contents: The split's contents.
+        paintings: The split's paintings.
+        spare: Paintings to fall back on for an artist who has none in the split that shows another content.
+        artists: Names; the positions are the labels. Paintings by others are left out.
+        pairs_per_content: Artists per content, taken in turn so that all are covered; None takes every artist.
+        seed: Of the choice of the style paintings, non-negative.
+
+    Returns:
+        Pairs, content by content. ``style`` never has the content's title; ``truth`` is the artist's painting of that
+        title, given only if every pair has one.
+    """
+    own, others = _by_artist(paintings), _by_artist(spare)
+    per_content = min(pairs_per_content or len(artists), len(artists))
+    pairs = []
+    for number, content in enumerate(contents):
+        for turn in range(number * per_content, (number + 1) * per_content):
+            name = artists[turn % len(artists)]
+            candidates = _of_other_contents(own[name], content) or _of_other_contents(others[name], content)
+            if candidates:
+                style = candidates[int(np.random.default_rng([seed, turn]).integers(len(candidates)))]
+                truth = next((work.path for work in own[name] if work.title == content.title), None)
+                pairs.append(Pair(content.path, turn % len(artists), style.path, truth))
+    paired = all(pair.truth is not None for pair in pairs)
+    return pairs if paired else [pair._replace(truth=None) for pair in pairs]
+
+
+def _of_other_contents(works: Sequence[Painting], content: Content) -> list[Painting]:
+    return [work for work in works if work.title != content.title]
+
+
+def _by_artist(paintings: Sequence[Painting]) -> dict[str, list[Painting]]:
+    grouped: dict[str, list[Painting]] = defaultdict(list)
+    for painting in paintings:
+        grouped[painting.artist].append(painting)
+    return grouped
+
+
+def _readable(store: PictureStore, candidates: Iterable[int], count: int) -> list[Pixels]:
+    found: list[Pixels] = []
+    for candidate in candidates:
+        pixels = store.get(candidate)
+        if pixels is not None:
+            found.append(pixels)
+        if len(found) == count:
+            break
+    return found

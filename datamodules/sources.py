@@ -1,0 +1,249 @@
+"""Where contents and paintings come from: folders on disk, described by a few YAML lines.
+
+A content source lists photographs, a style source lists paintings with their artists; any of the one goes with any of
+the other. Where a painting has the title of a content of the same split, it is that content's paired truth.
+"""
+
+import hashlib
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar, cast
+
+from datamodules.images import is_image_name, list_images
+from lightning_modules.errors import ImpastoError
+
+Split = Literal["train", "val", "test"]
+Item = TypeVar("Item", "Content", "Painting")
+
+
+class Content(NamedTuple):
+    """A photograph; a painting with the same title and split shows the same scene."""
+
+    path: Path
+    title: str
+
+
+class Painting(NamedTuple):
+    """A painting; ``artist`` is the name that prompts use."""
+
+    path: Path
+    artist: str
+    title: str
+
+
+class ContentSource(ABC):
+    """Lists photographs."""
+
+    def prepare(self) -> None:  # noqa: B027  most sources have nothing to do
+        """Download or generate what is missing; called in one process per machine."""
+
+    @abstractmethod
+    def contents(self, split: Split) -> list[Content]:
+        """List the photographs of a split in a fixed order.
+
+        Raises:
+            ImpastoError: If there are none, with what to do about it.
+        """
+
+
+class StyleSource(ABC):
+    """Lists paintings."""
+
+    def prepare(self) -> None:  # noqa: B027  most sources have nothing to do
+        """Download or generate what is missing; called in one process per machine."""
+
+    @abstractmethod
+    def paintings(self, split: Split) -> list[Painting]:
+        """List the paintings of a split in a fixed order.
+
+        Raises:
+            ImpastoError: If there are none, with what to do about it.
+        """
+
+
+class ImageFolder(ContentSource):
+    """Every picture under a folder, at any depth: COCO's ``train2017``, Places365, your own photographs.
+
+    Args:
+        root: Training photographs.
+        val_root: Validation photographs; without it, a fixed share of ``root`` is held out for validation.
+        test_root: Test photographs; without it, the validation ones.
+        holdout: Share of ``root`` that is held out when there is no ``val_root``, in [0, 1); chosen by a hash of the
+            file names, so that it does not move when files are copied elsewhere. With 0, or a single picture,
+            validation sees the training pictures.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        val_root: Path | str | None = None,
+        test_root: Path | str | None = None,
+        holdout: float = 0.02,
+    ) -> None:
+        self.root = Path(root)
+        self.val_root = Path(val_root) if val_root is not None else None
+        self.test_root = Path(test_root) if test_root is not None else self.val_root
+        self.holdout = _checked_share(holdout)
+
+    def contents(self, split: Split) -> list[Content]:
+        """List the photographs of a split, sorted by path."""
+        own_root = {"train": None, "val": self.val_root, "test": self.test_root}[split]
+        if own_root is not None:
+            return self._list(own_root)
+        everything = self._list(self.root)
+        if self.val_root is not None:
+            return everything
+        train, held_out = _hold_out(everything, self.holdout)
+        return train if split == "train" else held_out
+
+    @staticmethod
+    def _list(root: Path) -> list[Content]:
+        return [Content(path, path.stem) for path in list_images(root)]
+
+
+class WikiArt(StyleSource):
+    """Paintings in one folder per artist: ``<root>/<artist>/<title>.<ext>``; other files are ignored.
+
+    Args:
+        root: The folder of artists' folders, for example ``vincent-van-gogh/the-starry-night.jpg`` below it. Hyphens
+            and underscores of a folder's name become spaces of the artist's name.
+        min_paintings: Leave out artists with fewer paintings.
+        artists: Take only these, by name or by folder name in any letter case; None takes all.
+        holdout: Share of every artist's paintings held out for validation and test, in [0, 1), chosen by a hash of the
+            file names; an artist with at least two paintings keeps at least one on either side.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        min_paintings: int = 1,
+        artists: Sequence[str] | None = None,
+        holdout: float = 0.05,
+    ) -> None:
+        self.root = Path(root)
+        self.min_paintings = min_paintings
+        self.artists = list(artists) if artists is not None else None
+        self.holdout = _checked_share(holdout)
+
+    def paintings(self, split: Split) -> list[Painting]:
+        """List the paintings of a split, sorted by artist and title."""
+        chosen = self._chosen(paintings_by_artist(self.root))
+        listed: list[Painting] = []
+        for artist in sorted(chosen):
+            train, held_out = _hold_out(chosen[artist], self.holdout)
+            listed += train if split == "train" else held_out
+        return listed
+
+    def _chosen(self, everyone: dict[str, list[Painting]]) -> dict[str, list[Painting]]:
+        if self.artists is not None:
+            wanted = {artist_name(artist).casefold(): artist for artist in self.artists}
+            known = {artist.casefold() for artist in everyone}
+            if missing := [artist for key, artist in wanted.items() if key not in known]:
+                raise ImpastoError(f"No paintings by {', '.join(missing)} under {self.root}: check the artists' names.")
+            everyone = {artist: works for artist, works in everyone.items() if artist.casefold() in wanted}
+        chosen = {artist: works for artist, works in everyone.items() if len(works) >= self.min_paintings}
+        if not chosen:
+            raise ImpastoError(
+                f"No artist under {self.root} has {self.min_paintings} paintings: lower min_paintings, or check that "
+                f"they lie in {self.root}/<artist>/<title>.jpg."
+            )
+        return chosen
+
+
+class ProceduralArt(ContentSource, StyleSource):
+    """The embedded data set: procedural painters that painted every content, so that the truth is known.
+
+    Use the same arguments for contents and paintings; what the first one generated, the second one finds.
+
+    Args:
+        root: Where the pictures are, or will be generated.
+        size: Side of the generated pictures, in pixels.
+        contents_per_split: Number of contents of ``train``, ``val`` and ``test``; None takes the generator's own.
+        seed: Seed of the generated pictures.
+    """
+
+    def __init__(
+        self,
+        root: Path | str = "data/procedural",
+        *,
+        size: int = 256,
+        contents_per_split: dict[str, int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.root = Path(root)
+        self.size = size
+        self.contents_per_split = contents_per_split
+        self.seed = seed
+
+    def prepare(self) -> None:
+        """Generate the data set, unless the same one is there already."""
+        from datamodules import procedural  # slow to load, and other sources do not need it
+
+        counts = cast("Mapping[Split, int] | None", self.contents_per_split)
+        procedural.generate(self.root, size=self.size, contents_per_split=counts, seed=self.seed)
+
+    def contents(self, split: Split) -> list[Content]:
+        """List the contents of a split, sorted by path."""
+        return [Content(path, path.stem) for path in list_images(self.root / split / "contents")]
+
+    def paintings(self, split: Split) -> list[Painting]:
+        """List the paintings of a split, sorted by artist and title."""
+        by_artist = paintings_by_artist(self.root / split / "paintings")
+        return [painting for artist in sorted(by_artist) for painting in by_artist[artist]]
+
+
+def artist_name(folder: str) -> str:
+    """Turn a folder's name into the name that prompts use.
+
+    Examples:
+        >>> artist_name("vincent-van-gogh")
+        'vincent van gogh'
+    """
+    return " ".join(re.split(r"[-_\s]+", folder)).strip()
+
+
+def paintings_by_artist(root: Path) -> dict[str, list[Painting]]:
+    """List ``<root>/<artist>/<title>.<ext>`` by artist's name, paintings sorted by path.
+
+    Raises:
+        ImpastoError: If the folder is missing, or no folder in it holds a picture.
+    """
+    if not root.is_dir():
+        raise ImpastoError(f"The folder of paintings {root} does not exist: check the path, or prepare the data first.")
+    by_artist: dict[str, list[Painting]] = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        name = artist_name(folder.name)
+        works = [Painting(path, name, path.stem) for path in sorted(folder.iterdir()) if is_image_name(path.name)]
+        if works:
+            by_artist.setdefault(name, []).extend(works)
+    if not by_artist:
+        raise ImpastoError(f"No paintings under {root}: it should hold one folder per artist, <artist>/<title>.jpg.")
+    return by_artist
+
+
+def _checked_share(share: float) -> float:
+    if not 0 <= share < 1:
+        raise ImpastoError(f"holdout is a share in [0, 1), got {share}: 0.05 holds one in twenty pictures out.")
+    return share
+
+
+def _hold_out(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Split by a hash of the names; both parts keep the order, and the whole serves as both where it is too small."""
+    if share == 0 or len(items) < 2:
+        return items, items
+    count = min(math.ceil(len(items) * share), len(items) - 1)
+    chosen = set(sorted(range(len(items)), key=lambda position: _name_hash(items[position].path))[:count])
+    return _take(items, (i for i in range(len(items)) if i not in chosen)), _take(items, sorted(chosen))
+
+
+def _take(items: list[Item], positions: Iterable[int]) -> list[Item]:
+    return [items[position] for position in positions]
+
+
+def _name_hash(path: Path) -> bytes:
+    return hashlib.blake2b(f"{path.parent.name}/{path.name}".encode(), digest_size=8).digest()

@@ -1,0 +1,244 @@
+"""The data module of every method: any content source with any style source."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from datamodules.batches import ArtistBatches, ResumableLoader, Sample, worker_options
+from datamodules.pictures import PictureStore, UnreadablePictureWarning
+from datamodules.samples import Crop, EvaluationSamples, TrainingSamples, evaluation_pairs
+from datamodules.sources import Content, ContentSource, ProceduralArt, Split, StyleSource
+from lightning_modules.errors import ImpastoError
+
+
+class StyleTransferDataModule(LightningDataModule):
+    """Training batches of P artists times K contents; validation and test on fixed pairs of content and artist.
+
+    Training batches are a pure function of ``seed``, batch number, rank and number of ranks: a checkpoint continues at
+    the very next batch, and the number of workers changes nothing. ``batch_size`` counts per rank; every rank draws its
+    own artists and its own contents.
+
+    Evaluation paints every content with every artist (or ``pairs_per_content`` of them, in turn). The style painting
+    comes from the same split but shows another content; where the artist has painted that very content, it is the
+    ``truth``. Ranks share the pairs; where they do not divide, a few are repeated, with their ``index``.
+
+    Unreadable files are skipped with a counted warning and replaced by another sample, always by the same one.
+
+    Args:
+        content: Photographs.
+        style: Paintings.
+        size: Side of the training crops, in pixels; smaller pictures are enlarged.
+        resize: Shrink pictures to this short side before the crop, in pixels; None crops from them as they are.
+        scale: Range of the crop's side as a multiple of ``size``; larger windows are shrunk to ``size``.
+        flip: Mirror training pictures left and right at random; they are never rotated.
+        batch_size: Samples per training batch and rank, P * K.
+        artists_per_batch: P.
+        batches_per_epoch: None shows every content about once per epoch.
+        artist_power: Artists are drawn with probability proportional to (number of paintings) ** artist_power: 0 draws
+            all alike, 0.5 is a compromise for collections as uneven as WikiArt.
+        val_size: Side of the evaluation pictures (centre crops), in pixels; None takes ``size``.
+        val_batch_size: None takes ``batch_size``.
+        val_contents: Number of contents to evaluate on, spread over the split; None takes all.
+        pairs_per_content: Artists per evaluated content; None takes all.
+        workers: Processes that read training pictures, and as many that read evaluation pictures.
+        cache_in_memory: Keep decoded pictures in memory: for data sets of at most a few thousand small pictures.
+        seed: Of all draws; non-negative.
+    """
+
+    def __init__(
+        self,
+        content: ContentSource,
+        style: StyleSource,
+        *,
+        size: int = 256,
+        resize: int | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
+        flip: bool = True,
+        batch_size: int = 8,
+        artists_per_batch: int = 4,
+        batches_per_epoch: int | None = None,
+        artist_power: float = 0.0,
+        val_size: int | None = None,
+        val_batch_size: int | None = None,
+        val_contents: int | None = None,
+        pairs_per_content: int | None = None,
+        workers: int = 2,
+        cache_in_memory: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if resize is not None and resize < size:
+            raise ImpastoError(f"resize {resize} is smaller than the crop size {size}: raise it, or lower size.")
+        self.content = content
+        self.style = style
+        self.crop = Crop(size, resize, scale, flip)
+        self.batch_size = batch_size
+        self.artists_per_batch = artists_per_batch
+        self.batches_per_epoch = batches_per_epoch
+        self.artist_power = artist_power
+        self.val_size = val_size or size
+        self.val_batch_size = val_batch_size or batch_size
+        self.val_contents = val_contents
+        self.pairs_per_content = pairs_per_content
+        self.workers = workers
+        self.cache_in_memory = cache_in_memory
+        self.seed = seed
+        self.artists: tuple[str, ...] = ()
+        self._train: TrainingSamples | None = None
+        self._evaluation: dict[Split, EvaluationSamples] = {}
+
+    def prepare_data(self) -> None:
+        """Download or generate what the sources miss, once per machine."""
+        self.content.prepare()
+        self.style.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """List the files; afterwards ``artists`` holds the names, in the order of the labels.
+
+        Raises:
+            ImpastoError: If a source holds no readable picture.
+        """
+        self.artists = tuple(sorted({painting.artist for painting in self.style.paintings("train")}))
+        if stage in {None, "fit"} and self._train is None:
+            self._train = self._training_samples()
+        wanted: tuple[tuple[Split, set[str | None]], ...] = (
+            ("val", {None, "fit", "validate"}),
+            ("test", {None, "test"}),
+        )
+        for split, stages in wanted:
+            if stage in stages and split not in self._evaluation:
+                self._evaluation[split] = self._evaluation_samples(split)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Return this rank's endless stream of training batches, cut into epochs."""
+        samples = self._train
+        if samples is None:
+            raise ImpastoError("The training data is not set up: call setup('fit') first.")
+        rank, world_size = self._place()
+        batches = ArtistBatches(
+            [len(works) for works in samples.works],
+            len(samples.contents),
+            batch_size=self.batch_size,
+            artists_per_batch=self.artists_per_batch,
+            batches_per_epoch=self.batches_per_epoch or max(1, len(samples.contents) // (self.batch_size * world_size)),
+            power=self.artist_power,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return ResumableLoader(samples, batches, workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return this rank's share of the validation pairs."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Return this rank's share of the test pairs."""
+        return self._evaluation_loader("test")
+
+    @property
+    def unreadable(self) -> int:
+        """Number of files skipped so far because they cannot be read."""
+        return sum(store.unreadable for store in self._stores())
+
+    def teardown(self, stage: str) -> None:  # noqa: ARG002  Lightning's signature
+        """Say once more how many files were skipped, where it is not lost among the progress."""
+        if self.unreadable:
+            total = sum(len(store) for store in self._stores())
+            rank_zero_warn(
+                f"Skipped {self.unreadable} unreadable of {total} pictures.", category=UnreadablePictureWarning
+            )
+
+    def _stores(self) -> list[PictureStore]:
+        stores = [samples.pictures for samples in self._evaluation.values()]
+        return stores if self._train is None else [self._train.contents, self._train.paintings, *stores]
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _training_samples(self) -> TrainingSamples:
+        contents, paintings = self.content.contents("train"), self.style.paintings("train")
+        label = {name: number for number, name in enumerate(self.artists)}
+        works: list[list[int]] = [[] for _ in self.artists]
+        for position, painting in enumerate(paintings):
+            works[label[painting.artist]].append(position)
+        return TrainingSamples(
+            self._store([content.path for content in contents]),
+            self._store([painting.path for painting in paintings]),
+            works,
+            self.artists,
+            crop=self.crop,
+            seed=self.seed,
+        )
+
+    def _store(self, paths: Sequence[Path]) -> PictureStore:
+        store = PictureStore(paths, short_side=self.crop.resize, keep=self.cache_in_memory)
+        if self.cache_in_memory:
+            store.read_all()
+        if store.first_readable() is None:
+            raise ImpastoError(f"None of the {len(store)} pictures such as {paths[0]} can be read: check the files.")
+        return store
+
+    def _evaluation_samples(self, split: Split) -> EvaluationSamples:
+        pairs = evaluation_pairs(
+            _spread(self.content.contents(split), self.val_contents),
+            self.style.paintings(split),
+            self.style.paintings("train"),
+            self.artists,
+            pairs_per_content=self.pairs_per_content,
+            seed=self.seed,
+        )
+        if not pairs:
+            raise ImpastoError(f"The {split} split has no painting that shows another scene than its contents.")
+        return EvaluationSamples(pairs, self.artists, size=self.val_size, keep=self.cache_in_memory)
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        samples = self._evaluation.get(split)
+        if samples is None:
+            raise ImpastoError(f"The {split} data is not set up: call setup first.")
+        rank, world_size = self._place()
+        sampler: Sampler[int] | None = None
+        if world_size > 1:  # Lightning leaves a DistributedSampler alone, whatever use_distributed_sampler says
+            sampler = DistributedSampler(samples, world_size, rank, shuffle=False)
+        return DataLoader(samples, self.val_batch_size, sampler=sampler, **worker_options(self.workers))
+
+
+class ProceduralArtDataModule(StyleTransferDataModule):
+    """The embedded data set, generated on first use: no download, and the truth is known.
+
+    Args:
+        root: Where the pictures are, or will be generated.
+        picture_size: Side of the generated pictures, in pixels.
+        contents_per_split: Number of contents of ``train``, ``val`` and ``test``; None takes the generator's own.
+        data_seed: Seed of the generated pictures; ``seed`` is that of the batches.
+        size: Side of the training crops, in pixels.
+        workers: Processes that read pictures; from memory, the main process alone is faster.
+        cache_in_memory: Keep decoded pictures in memory.
+        kwargs: As in :class:`StyleTransferDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/procedural",
+        *,
+        picture_size: int = 256,
+        contents_per_split: dict[str, int] | None = None,
+        data_seed: int = 0,
+        size: int = 128,
+        workers: int = 0,
+        cache_in_memory: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        art = ProceduralArt(root, size=picture_size, contents_per_split=contents_per_split, seed=data_seed)
+        super().__init__(content=art, style=art, size=size, workers=workers, cache_in_memory=cache_in_memory, **kwargs)
+
+
+def _spread(contents: Sequence[Content], count: int | None) -> list[Content]:
+    if count is None or count >= len(contents):
+        return list(contents)
+    return [contents[int(position)] for position in np.linspace(0, len(contents) - 1, count).round()]
