@@ -1,0 +1,174 @@
+"""StylizationGrid: a labelled picture of what the method does now, after every validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from datamodules.images import write_image
+from lightning_modules.types import Stylization
+
+GAP = 6
+CAPTION = 22
+INK = (40, 40, 40)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the grid; images ``(3, H, W)``, uint8."""
+
+    content: Tensor
+    style: Tensor
+    stylized: Tensor
+    truth: Tensor | None
+    artist: int
+    prompt: str
+
+
+class StylizationGrid(Callback):
+    """Draw content | condition | stylized | truth into ``samples/<iteration>.png`` of the run, and log it.
+
+    Args:
+        samples: Rows; the artists take turns, whatever the order of the validation set.
+        every_n_validations: Draw after every n-th validation only.
+        cell: Side of one cell in pixels; pictures are fitted into it.
+    """
+
+    def __init__(self, samples: int = 8, every_n_validations: int = 1, cell: int = 192) -> None:
+        self.samples = samples
+        self.every_n_validations = every_n_validations
+        self.cell = cell
+        self._chosen: list[Sample] = []
+        self._validations = 0
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Forget the last validation's samples."""
+        self._chosen = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Choose from this batch."""
+        if trainer.is_global_zero and not trainer.sanity_checking and isinstance(outputs, dict):
+            self._chosen = choose([*self._chosen, *self._split(outputs)], self.samples)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Draw, write and log."""
+        folder = trainer.log_dir  # asks every rank
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        self._validations += 1
+        if not self._chosen or (self._validations - 1) % self.every_n_validations or folder is None:
+            return
+        path = Path(folder) / "samples" / f"{trainer.global_step:06d}.png"
+        grid = draw_grid(self._chosen, self.cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(grid, path)
+        self._log(trainer, grid, path)
+
+    @staticmethod
+    def _log(trainer: Trainer, grid: Tensor, path: Path) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("samples", [str(path)], step=trainer.global_step)
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", grid, trainer.global_step)
+
+    def _split(self, outputs: Stylization) -> list[Sample]:
+        truths: Sequence[Tensor | None] = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
+        rows = zip(
+            outputs["content"],
+            outputs["style"],
+            outputs["stylized"],
+            truths,
+            outputs["artist"].tolist(),
+            outputs["prompt"],
+            strict=True,
+        )
+        return [
+            Sample(_bytes(content), _bytes(style), _bytes(stylized), None if t is None else _bytes(t), artist, prompt)
+            for content, style, stylized, t, artist, prompt in rows
+        ]
+
+
+def choose(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return at most ``count`` samples in which no artist has two more than another, the earlier samples first.
+
+    Among an artist's samples those come first whose content no other row shows yet.
+    """
+    chosen: list[Sample] = []
+    rest = list(samples)
+    while rest and len(chosen) < count:
+        seen = [sample.artist for sample in chosen]
+        shown = [sample.content for sample in chosen]
+
+        def rank(sample: Sample, seen: list[int] = seen, shown: list[Tensor] = shown) -> tuple[int, bool]:
+            return seen.count(sample.artist), any(torch.equal(sample.content, other) for other in shown)
+
+        best = min(rest, key=rank)
+        rest = [sample for sample in rest if sample is not best]
+        chosen.append(best)
+    return chosen
+
+
+def draw_grid(samples: Sequence[Sample], cell: int) -> Tensor:
+    """Draw one row per sample under column titles.
+
+    Args:
+        samples: The rows, at least one.
+        cell: Side of one picture in pixels.
+
+    Returns:
+        ``(3, H, W)`` in [0, 1].
+    """
+    columns = ["content", "condition", "stylized"] + ["truth"] * any(s.truth is not None for s in samples)
+    width = len(columns) * (cell + GAP) + GAP
+    height = CAPTION + len(samples) * (cell + CAPTION + GAP)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=13)
+    for column, title in enumerate(columns):
+        pen.text((GAP + column * (cell + GAP), 4), title, INK, font=font)
+    for row, sample in enumerate(samples):
+        top = CAPTION + row * (cell + CAPTION + GAP)
+        pictures = [sample.content, sample.style, sample.stylized, sample.truth]
+        for column, picture in enumerate(pictures[: len(columns)]):
+            if picture is not None:
+                _paste(sheet, picture, GAP + column * (cell + GAP), top, cell)
+        left = GAP + cell + GAP
+        pen.text((left, top + cell + 2), _fit(sample.prompt, font, 2 * cell), INK, font=font)
+    return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
+
+
+def _paste(sheet: Image.Image, picture: Tensor, left: int, top: int, cell: int) -> None:
+    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    scale = cell / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image = image.resize(size, Image.Resampling.LANCZOS)
+    sheet.paste(image, (left + (cell - image.width) // 2, top + (cell - image.height) // 2))
+
+
+def _fit(text: str, font: Any, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _bytes(image: Tensor) -> Tensor:
+    return (image.detach().float().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()

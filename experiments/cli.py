@@ -1,0 +1,141 @@
+"""The `impasto` command: finds the subcommand, imports only what it needs, and ends every failure in one sentence.
+
+Nothing in this file may import torch: `impasto --help` answers at once.
+"""
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
+TRAINER_COMMANDS = {
+    "fit": "Train a method.",
+    "validate": "Measure a checkpoint on the validation split.",
+    "test": "Measure a checkpoint on the test split.",
+    "predict": "Stylize the prediction split.",
+}
+
+
+def run() -> None:
+    """Run the command line of this process and exit with its status: the `impasto` console script."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: What follows the program's name.
+
+    Returns:
+        The exit status: 0 is success, 1 a failure explained in one sentence, 2 a wrong command line, 130 Ctrl-C.
+        ``IMPASTO_TRACEBACK=1`` lets the exception itself out instead of the sentence.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(help_text())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"impasto {_version()}")
+        return 0
+    stranger = misplaced_package()
+    if stranger:
+        return _complain(stranger, 1)
+    return _guarded(arguments[0], arguments[1:])
+
+
+def help_text() -> str:
+    """Return the overview that `impasto --help` prints."""
+    rows = TRAINER_COMMANDS | {name: summary(path) for name, path in commands().items()}
+    width = max(map(len, rows))
+    listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in rows.items())
+    return (
+        "usage: impasto COMMAND [options]\n\n"
+        "Artistic style transfer papers, trained, run and compared under one roof.\n\n"
+        f"commands:\n{listing}\n\n"
+        "`impasto COMMAND --help` explains one command; IMPASTO_TRACEBACK=1 shows where a failure came from."
+    )
+
+
+def commands() -> dict[str, Path]:
+    """Return the commands of `experiments/commands/`: a file is a command, its name with dashes the command's name."""
+    files = sorted((FOLDER / "commands").glob("[!_]*.py"))
+    return {path.stem.replace("_", "-"): path for path in files}
+
+
+def summary(path: Path) -> str:
+    """Return the first line of a module's docstring without importing the module."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def misplaced_package() -> str:
+    """Return a sentence that names the distribution which shadows one of our packages, or an empty string."""
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent.parent != FOLDER.parent:
+            owners = [o for o in metadata.packages_distributions().get(name, []) if o != "impasto"]
+            return (
+                f"The package '{name}' comes from {origin}, not from Impasto: "
+                + (f"uninstall {' and '.join(sorted(set(owners)))}" if owners else "remove it from the Python path")
+                + ", or use `python -m experiments` from the repo's root."
+            )
+    return ""
+
+
+def _guarded(command: str, arguments: Sequence[str]) -> int:
+    # Importing lightning_modules also installs the torchvision shim; only now is it known to be ours.
+    from experiments.suggestions import CommandLineError
+    from lightning_modules.errors import ImpastoError
+
+    if os.environ.get("IMPASTO_TRACEBACK") == "1":
+        return _dispatch(command, arguments)
+    try:
+        return _dispatch(command, arguments)
+    except CommandLineError as error:
+        return _complain(str(error), 2)
+    except ImpastoError as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", 130)
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in PACKAGES:
+            raise
+        return _complain(f"The package '{error.name}' is not installed; `make setup` installs what is missing.", 1)
+
+
+def _dispatch(command: str, arguments: Sequence[str]) -> int:
+    if command in TRAINER_COMMANDS:
+        from experiments.training import main
+
+        main([command, *arguments])
+        return 0
+    available = commands()
+    if command not in available:
+        from experiments.suggestions import nearest
+
+        hint = nearest(command, [*TRAINER_COMMANDS, *available])
+        return _complain(f"'{command}' is not a command{hint}; `impasto --help` lists them.", 2)
+    module = importlib.import_module(f"experiments.commands.{available[command].stem}")
+    parser = ArgumentParser(prog=f"impasto {command}", description=module.__doc__)
+    module.add_arguments(parser)
+    return module.main(parser.parse_args(arguments)) or 0
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"impasto: {sentence}", file=sys.stderr)
+    return status
+
+
+def _version() -> str:
+    try:
+        return metadata.version("impasto")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,116 @@
+"""`metrics.csv`: the plain record of a run, which survives kill -9 and is continued by a resumed run."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+FILENAME = "metrics.csv"
+
+
+class TableWriter:
+    """Append rows to a CSV file whose columns may grow.
+
+    Args:
+        path: The file; rows that it has already are kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        self.metrics: list[dict[str, Any]] = []  # the name that Lightning's CSVLogger reads
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            rows = self._read()
+            self._replace(rows)  # drops the half line that a killed process may have left
+
+    def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
+        """Remember one row."""
+        values = {key: value.item() if hasattr(value, "item") else value for key, value in metrics.items()}
+        self.metrics.append({"step": step, **values})
+
+    def log_hparams(self, params: dict[str, Any]) -> None:
+        """Do nothing: the run's ``config.yaml`` says it all."""
+
+    def save(self) -> None:
+        """Write the remembered rows; a new column rewrites the file, atomically."""
+        if not self.metrics:
+            return
+        new = {key for row in self.metrics for key in row} - set(self.columns)
+        if new:
+            rows = self._read() if self.path.is_file() else []
+            self.columns = ["step", *sorted({*self.columns, *new} - {"step"})]
+            self._replace([*rows, *self.metrics])
+        else:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                csv.DictWriter(file, self.columns).writerows(self.metrics)
+        self.metrics = []
+
+    def _read(self) -> list[dict[str, Any]]:
+        text = self.path.read_text(encoding="utf-8")
+        complete = text[: text.rfind("\n") + 1]
+        reader = csv.DictReader(io.StringIO(complete, newline=""))
+        rows = list(reader)
+        self.columns = list(reader.fieldnames or [])
+        return rows
+
+    def _replace(self, rows: list[dict[str, Any]]) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.part")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(self.path)
+
+
+class RunTable(CSVLogger):
+    """Lightning's CSVLogger, except that it continues an existing file instead of deleting it.
+
+    Args:
+        runs_dir: The root of all runs.
+        name: The method.
+        version: The run's name.
+    """
+
+    def __init__(self, runs_dir: Path, *, name: str, version: str) -> None:
+        super().__init__(runs_dir, name=name, version=version, flush_logs_every_n_steps=1)
+        self._writer: TableWriter | None = None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Return the writer of this run's table."""
+        if self._writer is None:
+            self._writer = TableWriter(Path(self.log_dir) / FILENAME)
+        return self._writer
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:  # noqa: ARG002
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.save()
+
+
+def read_table(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read a ``metrics.csv`` as curves.
+
+    Args:
+        path: The file.
+
+    Returns:
+        For every column the points ``(step, value)`` in order of steps; of a step that was logged again after a
+        resume, the later value.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        step = int(row.pop("step"))
+        for key, value in row.items():
+            if value and key != "epoch":
+                curves.setdefault(key, {})[step] = float(value)
+    return {key: sorted(points.items()) for key, points in curves.items()}

@@ -1,0 +1,127 @@
+"""fit, validate, test and predict: LightningCLI with a run folder."""
+
+import logging
+import re
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from callbacks.progress import progress_bar
+from callbacks.save_config import SaveConfig
+from experiments.cli import TRAINER_COMMANDS
+from experiments.run import Run, RunOptions, open_run
+from experiments.suggestions import CommandLineError, explain
+from lightning_modules.base import StyleTransferModule
+
+FOLDER = Path(__file__).resolve().parent
+
+
+class ImpastoCLI(LightningCLI):
+    """LightningCLI whose runs live in ``runs/<method>/<name>/`` and whose checkpoints know their recipe."""
+
+    run: Run | None = None
+    model: StyleTransferModule
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and report a mistake in one sentence."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            parsers = getattr(self, "_subcommand_parsers", {"": parser})
+            chosen = next((parsers[word] for word in args if word in parsers), parser)
+            keys = chosen.get_defaults(skip_validation=True).keys()
+            raise CommandLineError(explain(error, [*keys, "model", "data"])) from error
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the run's folder and records."""
+        parser.add_class_arguments(RunOptions)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Open the run's folder, then build the trainer with its loggers and progress bar."""
+        options = self._get(self.config, "trainer")
+        callbacks = list(self._get(self.config_init, "trainer").callbacks or [])
+        if options.enable_progress_bar is not False:
+            callbacks.append(progress_bar())
+        if self.subcommand is not None:
+            self.model.recipe = self._recipe()
+            if not options.fast_dev_run:
+                kwargs["logger"] = self._open_run(self.subcommand)
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def before_fit(self) -> None:
+        """Make this run the method's latest."""
+        if self.run is not None:
+            self.run.link_latest()
+
+    def _recipe(self) -> str:
+        config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False))
+        return yaml.safe_dump(config["model"], sort_keys=False)
+
+    def _open_run(self, subcommand: str) -> list[Logger]:
+        config, init = self.config[subcommand], self.config_init[subcommand]
+        names = {field.name: init[field.name] for field in fields(RunOptions)}
+        names["profile"] = config["profile"] = names["profile"] or _profile(config.get("config"))
+        self.run, init["ckpt_path"] = open_run(
+            self.model.method,
+            RunOptions(**names),
+            job=subcommand,
+            seed=config["seed_everything"],
+            ckpt_path=init["ckpt_path"],
+        )
+        if init["weights_only"] is None:
+            init["weights_only"] = True  # a checkpoint is data: nothing in it may run
+        return self.run.loggers(subcommand)
+
+
+def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
+    """Parse one command line, build everything it names and, unless told otherwise, run it.
+
+    Args:
+        arguments: The subcommand (fit, validate, test or predict) and its options.
+        run: False stops after building, and writes nothing.
+
+    Returns:
+        The CLI with its ``model``, ``datamodule`` and ``trainer``.
+
+    Raises:
+        CommandLineError: If the command line or a YAML file does not fit.
+    """
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(_is_no_advertisement)
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # that is how a dispatcher calls it
+    settings: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(FOLDER / "defaults.yaml")]}
+    return ImpastoCLI(
+        StyleTransferModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=0,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)} if run else settings,
+        args=_with_aliases(arguments if run else arguments[1:]),
+        run=run,
+    )
+
+
+def _with_aliases(arguments: Sequence[str]) -> list[str]:
+    return [re.sub(r"^--seed(?==|$)", "--seed_everything", argument) for argument in arguments]
+
+
+def _profile(configs: Sequence[Any] | None) -> str:
+    """Name the profile after the last YAML file that is no overlay: ``experiments/clast/tiny.yaml`` is ``tiny``."""
+    files = [Path(str(config)) for config in configs or ()]
+    return next((file.stem for file in reversed(files) if file.parent.name != "overlays"), "custom")
+
+
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless cloud" not in record.getMessage()
