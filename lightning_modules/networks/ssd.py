@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.networks.recurrence import LOG_DECAY_FLOOR
+
 
 def ssd_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, chunk: int = 64
@@ -64,26 +66,25 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Scan ``(b, K, Q, G, E, P)`` with rates ``(b, K, Q, G, E)`` and maps ``(b, K, Q, G, N)``."""
     dtype = drive.dtype
     total = _cumulative(rates, 2)
-    scores = C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)  # b, K, G, Q, Q
+    scores = (C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)).tril()  # b, K, G, Q, Q
     mixing = scores.unsqueeze(3) * _decays(total.movedim(2, -1), dtype)  # b, K, G, E, Q, Q
     inner: Tensor = (mixing @ drive.movedim(2, 4)).movedim(4, 2)
     if drive.shape[1] == 1:
         return inner
     ends = total[:, :, -1:]
-    remaining = drive * (ends - total).to(dtype).exp().unsqueeze(-1)
+    remaining = drive * (ends - total).to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1)
     states = B.permute(0, 1, 3, 4, 2) @ remaining.transpose(2, 3).flatten(-2)  # b, K, G, N, E * P
     before = _carry(states.unflatten(-1, drive.shape[-2:]), ends.squeeze(2))
-    outer = (C.transpose(2, 3) @ before.flatten(-2)).unflatten(-1, drive.shape[-2:]).transpose(2, 3)
-    return inner + outer * total.to(dtype).exp().unsqueeze(-1)
+    outer: Tensor = (C.transpose(2, 3) @ before.flatten(-2)).unflatten(-1, drive.shape[-2:]).transpose(2, 3)
+    return inner + outer * total.to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1)
 
 
 def _carry(states: Tensor, ends: Tensor) -> Tensor:
     """Turn what every chunk adds, ``(b, K, G, N, E, P)``, into the state at its start, by one product over chunks."""
-    decays = _decays(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype)  # b, G, E, K - 1, K - 1
+    decays = _decays(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype).tril()  # b, G, E, K - 1, K - 1
     added = states[:, :-1].permute(0, 2, 4, 1, 3, 5)  # b, G, E, K - 1, N, P
-    carried = (decays @ added.flatten(-2)).unflatten(-1, added.shape[-2:])
-    before: Tensor = F.pad(carried.permute(0, 3, 1, 4, 2, 5), (0, 0) * 4 + (1, 0))
-    return before
+    carried = (decays @ added.flatten(-2)).reshape(added.shape)
+    return F.pad(carried.permute(0, 3, 1, 4, 2, 5), (0, 0) * 4 + (1, 0))
 
 
 def _cumulative(rates: Tensor, dim: int) -> Tensor:
@@ -91,14 +92,14 @@ def _cumulative(rates: Tensor, dim: int) -> Tensor:
 
 
 def _decays(total: Tensor, dtype: torch.dtype) -> Tensor:
-    """Decay ``exp(total_i - total_j)`` from step j to step i, zero above the diagonal, ``(..., Q, Q)``.
-
-    The mask is laid before the exponential: above the diagonal the sums are positive and may overflow.
-    """
+    """Decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``, and 1 above the diagonal."""
     high = total.to(dtype)
     sums = high.unsqueeze(-1) - high.unsqueeze(-2)
     if total.dtype != dtype:
         low = (total - high).detach().to(dtype)
         sums = sums.add_(low.unsqueeze(-1)).sub_(low.unsqueeze(-2))
-    future = torch.ones(sums.shape[-2:], dtype=torch.bool, device=sums.device).triu_(1)
-    return sums.masked_fill_(future, -torch.inf).exp_()
+    # Above the diagonal the sums are positive and would overflow. One clamp disposes of them and of denormals, much
+    # faster than a mask of -inf; it needs no gradient, for what it changes is masked by the caller or next to zero.
+    with torch.no_grad():
+        sums.clamp_(LOG_DECAY_FLOOR, 0)
+    return sums.exp_()
