@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32 in and out of every painter
 Ints = npt.NDArray[np.int64]
 
 
 def luma(image: Floats) -> Floats:
     """Return Rec. 601 luma ``(H, W)`` in [0, 1] of an ``(H, W, 3)`` image in [0, 1]."""
-    return image @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey: Floats = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return grey
 
 
 def blur(image: Floats, sigma: float) -> Floats:
@@ -27,8 +28,9 @@ def blur(image: Floats, sigma: float) -> Floats:
 
 def saturate(image: Floats, factor: float) -> Floats:
     """Scale the distance of every colour from its grey by ``factor``; the result is clipped to [0, 1]."""
-    grey = (image @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
-    return np.clip(grey + factor * (image - grey), 0.0, 1.0).astype(np.float32)
+    grey = luma(image)[..., None]
+    vivid: Floats = np.clip(grey + factor * (image - grey), 0.0, 1.0).astype(np.float32)
+    return vivid
 
 
 def mix(a: Floats, b: Floats, weight: Floats | float) -> Floats:
@@ -40,7 +42,7 @@ def mix(a: Floats, b: Floats, weight: Floats | float) -> Floats:
 
 def smoothstep(low: float, high: float, value: Floats) -> Floats:
     """Rise smoothly from 0 at ``low`` to 1 at ``high``: a threshold without jagged edges."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    t: Floats = np.clip((value - low) / (high - low), 0.0, 1.0)
     return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
 
 
@@ -95,7 +97,9 @@ class Orientation(NamedTuple):
 
 def orientation(grey: Floats, sigma: float) -> Orientation:
     """Return the smoothed structure tensor's tangent direction and strength for luma ``(H, W)``."""
-    gy, gx = np.gradient(blur(grey, 1.0))
+    smooth = blur(grey, 1.0)
+    gy: Floats = np.gradient(smooth, axis=0)
+    gx: Floats = np.gradient(smooth, axis=1)
     xx, xy, yy = blur(gx * gx, sigma), blur(gx * gy, sigma), blur(gy * gy, sigma)
     angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.float32(np.pi / 2)
     return Orientation(angle.astype(np.float32), np.sqrt(xx + yy).astype(np.float32))
@@ -129,12 +133,12 @@ class Strokes(NamedTuple):
     """Which stroke lies on top of each pixel.
 
     Attributes:
-        index: ``(H, W)``, number of the topmost stroke, -1 where the ground shows.
-        along: ``(H, W)``, position along that stroke in [-1, 1]; meaningless where ``index`` is -1.
+        owner: ``(H, W)``, number of the topmost stroke, -1 where the ground shows.
+        along: ``(H, W)``, position along that stroke in [-1, 1]; meaningless where ``owner`` is -1.
         across: ``(H, W)``, position across that stroke in [-1, 1]; the same.
     """
 
-    index: Ints
+    owner: Ints
     along: Floats
     across: Floats
 
@@ -178,12 +182,12 @@ class Cells(NamedTuple):
     """A jittered Voronoi diagram.
 
     Attributes:
-        index: ``(H, W)``, number of the pixel's cell.
+        owner: ``(H, W)``, number of the pixel's cell.
         border: ``(H, W)``, half the difference between the distances to the two nearest seeds, in pixels.
         centre: ``(H, W)``, distance to the nearest seed in pixels.
     """
 
-    index: Ints
+    owner: Ints
     border: Floats
     centre: Floats
 
@@ -221,5 +225,6 @@ def cell_means(image: Floats, index: Ints) -> Floats:
 
 def relief(height: Floats, strength: float) -> Floats:
     """Return a shading around 1 for a surface ``(H, W)`` lit from the upper left."""
-    gy, gx = np.gradient(height)
-    return np.clip(1.0 + strength * (gx + gy), 0.5, 1.5).astype(np.float32)
+    slope: Floats = np.gradient(height, axis=1) + np.gradient(height, axis=0)
+    shading: Floats = np.clip(1.0 + strength * slope, 0.5, 1.5).astype(np.float32)
+    return shading

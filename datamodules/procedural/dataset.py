@@ -25,7 +25,7 @@ from datamodules.procedural.painters import PAINTERS
 from lightning_modules.errors import ImpastoError
 
 VERSION = 1  # raise it when a painter or a scene changes its look: older folders are then painted afresh
-DEFAULT_COUNTS: dict[Split, int] = {"train": 96, "val": 12, "test": 12}
+DEFAULT_COUNTS: dict[str, int] = {"train": 96, "val": 12, "test": 12}
 _CHUNK = 2  # contents a task: long enough to amortise the hand-over, short enough for an even finish
 
 
@@ -47,7 +47,7 @@ def generate(
     root: Path,
     *,
     size: int = 256,
-    contents_per_split: Mapping[Split, int] | None = None,
+    contents_per_split: Mapping[str, int] | None = None,
     seed: int = 0,
     workers: int | None = None,
     quiet: bool = False,
@@ -73,7 +73,11 @@ def generate(
     Raises:
         ImpastoError: If a setting is out of range, or the folder holds something else.
     """
-    counts = {split: int((contents_per_split or DEFAULT_COUNTS).get(split, 0)) for split in SPLITS}
+    asked = DEFAULT_COUNTS if contents_per_split is None else contents_per_split
+    unknown = sorted(set(asked) - set(SPLITS))
+    if unknown:
+        raise ImpastoError(f"ProceduralArt has the splits {', '.join(SPLITS)}: there is no {unknown[0]!r}.")
+    counts = {split: int(asked.get(split, 0)) for split in SPLITS}
     for split in SPLITS:
         next(contents(split, counts[split], size, seed), None)  # raises on settings that are out of range
     recipe: dict[str, Any] = {
@@ -84,23 +88,28 @@ def generate(
     if _read_json(root / "meta.json") == recipe:
         return root
     _prepare(root, recipe)
-    _paint_all(root, recipe, workers or len(os.sched_getaffinity(0)), quiet)
-    _write_atomically(root / "meta.json", json.dumps(recipe, indent=2).encode())
+    _paint_all(root, recipe, workers or _usable_cores(), quiet)
+    write_atomically(root / "meta.json", json.dumps(recipe, indent=2).encode())
     return root
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _prepare(root: Path, recipe: dict[str, Any]) -> None:
     """Make the folders; what another recipe left there is removed, what somebody else left there is not."""
-    (root / "meta.json").unlink(missing_ok=True) if _read_json(root / "recipe.json") else None
     if _read_json(root / "recipe.json") != recipe:
-        if root.exists() and any(root.iterdir()) and not (root / "recipe.json").is_file():
+        ours = (root / "recipe.json").is_file()
+        if root.exists() and not ours and (not root.is_dir() or any(root.iterdir())):
             raise ImpastoError(f"{root} holds something other than ProceduralArt: choose another folder with --out.")
+        (root / "meta.json").unlink(missing_ok=True)
         for split in SPLITS:
             shutil.rmtree(root / split, ignore_errors=True)
     for split in SPLITS:
         for folder in ("contents", *(f"paintings/{artist}" for artist in PAINTERS)):
             (root / split / folder).mkdir(parents=True, exist_ok=True)
-    _write_atomically(root / "recipe.json", json.dumps(recipe, indent=2).encode())
+    write_atomically(root / "recipe.json", json.dumps(recipe, indent=2).encode())
 
 
 def _paint_all(root: Path, recipe: dict[str, Any], workers: int, quiet: bool) -> None:
@@ -158,7 +167,7 @@ def _write_png(path: Path, image: Floats) -> None:
         return
     buffer = io.BytesIO()
     Image.fromarray(_eight_bits(image)).save(buffer, "PNG", compress_level=2)  # level 6 takes as long as the painting
-    _write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def _write_tables(folder: Path, rows: list[tuple[str, str]]) -> None:
@@ -183,10 +192,11 @@ def _write_table(path: Path, fields: list[str], rows: list[dict[str, str]]) -> N
     table = csv.DictWriter(text, fields, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    _write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_bytes(data)
     partial.replace(path)

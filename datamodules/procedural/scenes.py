@@ -43,7 +43,8 @@ def _sky(size: int, rng: np.random.Generator) -> tuple[Floats, str]:
 def _ridge(size: int, scale: float, rng: np.random.Generator) -> Floats:
     """Return a fractal skyline ``(1, size)`` of zero mean and unit deviation."""
     line = noise((8, size), max(scale * size, 2.0), rng, 5)[4]
-    return ((line - line.mean()) / (line.std() + np.float32(1e-6)))[None]
+    skyline: Floats = ((line - line.mean()) / (line.std() + np.float32(1e-6)))[None]
+    return skyline
 
 
 def _mountains(size: int, rng: np.random.Generator) -> tuple[Floats, str]:

@@ -37,11 +37,11 @@ def stained_glass(content: Floats, rng: np.random.Generator) -> Floats:
     """Set glowing jewel glass between strips of lead."""
     shape = content.shape[:2]
     cells = voronoi(shape, 10.0, rng)
-    means = cell_means(content, cells.index)
+    means = cell_means(content, cells.owner)
     jewel = _JEWELS[nearest_pigment(saturate(means, 2.2), _JEWELS, rng, loose=0.12)]
-    light = 0.3 * luma(means)[cells.index] + 0.7 * luma(blur(content, 0.7))  # grisaille: shadows painted on the panes
+    light = 0.3 * luma(means)[cells.owner] + 0.7 * luma(blur(content, 0.7))  # grisaille: shadows painted on the panes
     glow = (0.3 + 1.15 * light) * (1.1 - 0.03 * cells.centre) + 0.04 * noise(shape, 5, rng)
-    pane = jewel[cells.index] * glow[..., None] + (0.1 * light)[..., None]
+    pane = jewel[cells.owner] * glow[..., None] + (0.1 * light)[..., None]
     lead = np.float32(0.85) * (1.0 - smoothstep(0.5, 1.1, cells.border))
     return mix(pane.astype(np.float32), np.broadcast_to(_LEAD, content.shape), lead)
 

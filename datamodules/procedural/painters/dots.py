@@ -35,8 +35,8 @@ def stipple(content: Floats, rng: np.random.Generator) -> Floats:
         vibration = rng.normal(0, 0.09, under.shape).astype(np.float32)  # neighbouring dots of one tone differ in hue
         tube = _TUBES[nearest_pigment(under + vibration, _TUBES, rng, loose=0.08)]
         dots = stamp(shape, spots, 0.0, radius, radius)
-        paint = mix(tube, under, 0.5)[dots.index]
-        painting = np.where(dots.index[..., None] >= 0, paint, painting)
+        paint = mix(tube, under, 0.5)[dots.owner]
+        painting = np.where(dots.owner[..., None] >= 0, paint, painting)
     drawing = np.clip(1.0 + 0.9 * (luma(content) - blur(luma(content), 4.0)), 0.5, 1.4)  # shows through thin paint
     return blur(painting * drawing[..., None], 0.45)
 

@@ -22,7 +22,7 @@ def hatching(content: Floats, rng: np.random.Generator) -> Floats:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     grey = luma(content)
     dark = 1.0 - np.clip(blur(grey, 0.8) * 1.3 - blur(grey, 8.0) * 0.3 + 0.06, 0.0, 1.0)
-    ink = np.zeros((height, width), np.float32)
+    ink: Floats = np.zeros((height, width), np.float32)
     for degrees, begins in ((45.0, -0.06), (-45.0, 0.4), (8.0, 0.6), (82.0, 0.76)):
         angle = np.deg2rad(degrees)
         wobble = noise((height, width), 24, rng) * 0.7 + noise((height, width), 6, rng) * 0.15

@@ -43,10 +43,10 @@ def oil(content: Floats, rng: np.random.Generator) -> Floats:
             continue
         tilt = np.asarray(spots.at(angle), np.float32) + rng.normal(0, 0.15, len(spots.x)).astype(np.float32)
         strokes = stamp(shape, spots, tilt, length, width)
-        covered = strokes.index >= 0
+        covered = strokes.owner >= 0
         load = rng.normal(0, 0.055, (len(spots.x), 1)).astype(np.float32)
-        paint = (np.asarray(spots.at(warm), np.float32) + load)[strokes.index]
-        groove = rng.uniform(0, 6.28, len(spots.x)).astype(np.float32)[strokes.index]
+        paint = (np.asarray(spots.at(warm), np.float32) + load)[strokes.owner]
+        groove = rng.uniform(0, 6.28, len(spots.x)).astype(np.float32)[strokes.owner]
         bristles = np.cos(strokes.across * width * 2.4 + groove) * 0.22 + (1 - strokes.across**2) * 0.8
         painting = np.where(covered[..., None], paint, painting)
         surface = np.where(covered, bristles - 0.15 * strokes.along, surface).astype(np.float32)

@@ -54,4 +54,5 @@ def paper_cut(content: Floats, rng: np.random.Generator) -> Floats:
             warm = sheet * smoothstep(0.10, 0.16, (warmth + 0.02 * noise(shape, 12, rng)).astype(np.float32))
             painting = mix(painting, np.broadcast_to(_CORAL, content.shape), warm)
     fibre = ndimage.uniform_filter1d(rng.standard_normal(shape).astype(np.float32), 7, axis=1)
-    return painting * (1.0 + 0.10 * fibre)[..., None]
+    textured: Floats = painting * (1.0 + 0.10 * fibre)[..., None]
+    return textured

@@ -1,0 +1,43 @@
+"""Write a data set to disk: `impasto prepare procedural` paints ProceduralArt, which needs no download."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+_DATASETS = ("procedural",)
+_SHEET_COLUMNS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `impasto prepare`."""
+    parser.add_argument("dataset", choices=_DATASETS, help="which data set")
+    parser.add_argument("--out", type=Path, help="folder to write (default: data/<dataset>)")
+    parser.add_argument("--size", type=int, default=256, help="height and width in pixels (default: 256)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every picture (default: 0)")
+    for split, count in (("train", 96), ("val", 12), ("test", 12)):
+        parser.add_argument(
+            f"--{split}", type=int, default=count, metavar="N",
+            help=f"contents of the {split} split, each painted by every artist (default: {count})",
+        )  # fmt: skip
+    parser.add_argument("--workers", type=int, help="processes (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--contact-sheet", type=Path, metavar="PNG", help="also draw five contents as every artist paints them"
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the data set and print the path it lies at, last of all."""
+    from datamodules.procedural import generate
+
+    out = args.out or Path("data") / args.dataset
+    generate(
+        out, size=args.size, contents_per_split={"train": args.train, "val": args.val, "test": args.test},
+        seed=args.seed, workers=args.workers, quiet=args.quiet,
+    )  # fmt: skip
+    if args.contact_sheet is not None:
+        from datamodules.procedural.sheet import write_contact_sheet
+
+        print(write_contact_sheet(args.contact_sheet, size=args.size, seed=args.seed, columns=_SHEET_COLUMNS))
+    print(out)
