@@ -29,7 +29,7 @@ export UV_HTTP_TIMEOUT ?= 180
 
 # $(call install,ARGUMENTS): uv where it could be installed, else pip.
 define install
-if [ -x $(VENV)/bin/uv ]; then VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/uv pip install -c constraints.txt $(1); \
+if [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --python $(PY) -c constraints.txt $(1); \
 else $(PY) -m pip install -c constraints.txt $(1); fi
 endef
 
@@ -37,15 +37,17 @@ endef
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@for method in $(METHODS); do \
-		printf '  make %-18s %s\n' train-$$method "train it, then write its report (PROFILE=full, ARGS='--seed_everything 1')"; done
+	@for method in $(METHODS); do printf '  make %-18s %s\n' train-$$method \
+		"train it, then write its report (PROFILE=full, ARGS='--seed_everything 1')"; done
 
 setup: $(READY) ## make .venv with everything installed (PYTHON=python3.12 and EXTRAS=dev,demo choose)
+	@$(if $(filter-out file,$(origin EXTRAS)),$(call install,-e '.[$(EXTRAS)]'))
+	@echo $(VENV)
 
 $(READY): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Impasto needs Python 3.11 or newer, which $(or $(PYTHON),the PATH) does not give: install it, or name it as in" \
-		"'make $(or $(MAKECMDGOALS),setup) PYTHON=/usr/bin/python3.11'." >&2; exit 1; }
+		echo "Impasto needs Python 3.11 or newer, which $(or $(PYTHON),the PATH) does not give: install it, or name it" \
+		"as in 'make $(or $(MAKECMDGOALS),setup) PYTHON=/usr/bin/python3.11'." >&2; exit 1; }
 	@if ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 		$(PYTHON) -m venv --clear $(VENV) || { \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian and Ubuntu: python3-venv)." >&2; \
@@ -72,7 +74,8 @@ format: $(READY) ## rewrite the code in the project's style
 
 $(addprefix train-,$(METHODS)): train-%: $(READY)
 	@[ -f experiments/$*/$(PROFILE).yaml ] || { \
-		echo "$* has no profile '$(PROFILE)': choose one of $(basename $(notdir $(wildcard experiments/$*/*.yaml)))." >&2; exit 1; }
+		echo "$* has no profile '$(PROFILE)': choose one of" \
+		"$(basename $(notdir $(wildcard experiments/$*/*.yaml)))." >&2; exit 1; }
 	$(PY) -m experiments fit --config experiments/$*/$(PROFILE).yaml $(ARGS)
 	$(PY) -m experiments compare runs/$*/latest --out report
 
@@ -80,7 +83,8 @@ train-%:
 	@echo "There is no method '$*': choose one of $(or $(METHODS),(none yet))." >&2; exit 1
 
 report: $(READY) ## compare the newest run of every method on one page: report/
-	@[ -n "$(wildcard runs/*/latest)" ] || { echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
+	@[ -n "$(wildcard runs/*/latest)" ] || { \
+		echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
 	$(PY) -m experiments compare $(wildcard runs/*/latest) --out report
 
 bench: $(READY) ## run the benchmarks in their quick form
