@@ -148,9 +148,7 @@ class StyleTransferModule(LightningModule, ABC):
     @final
     def validation_step(self, batch: StyleBatch, batch_idx: int) -> Stylization:  # noqa: ARG002
         """Stylize the batch; callbacks make metrics and pictures of the result."""
-        condition: dict[str, Any] = (
-            {"prompt": batch.prompt} if self.validate_with == "text" else {"style": batch.style}
-        )
+        condition: dict[str, Any] = {"prompt": batch.prompt} if self.validate_with == "text" else {"style": batch.style}
         output = Stylization(
             content=batch.content,
             style=batch.style,
@@ -210,7 +208,7 @@ class StyleTransferModule(LightningModule, ABC):
     def _leave_global_step_alone(self, optimizer: LightningOptimizer) -> None:
         # The manual loop installs counting hooks on every optimiser before each batch; only the first may count,
         # or max_steps would mean iterations times optimisers (lightning#17958).
-        profiler = self.trainer.profiler
+        profiler = self.trainer.profiler  # type: ignore[attr-defined]
         optimizer._on_before_step = lambda: profiler.start("optimizer_step")
         optimizer._on_after_step = lambda: profiler.stop("optimizer_step")
 
@@ -234,7 +232,7 @@ class StyleTransferModule(LightningModule, ABC):
         schedulers = self.lr_schedulers()
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
             if scheduler is not None:
-                cast(torch.optim.lr_scheduler.LRScheduler, scheduler).step()
+                scheduler.step()
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Log each unweighted loss term as ``train/<name>``."""
@@ -245,7 +243,7 @@ class StyleTransferModule(LightningModule, ABC):
     def _frozen_prefixes(self) -> tuple[str, ...]:
         return tuple(f"{name}." for name, module in self.named_modules() if isinstance(module, FrozenNetwork))
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return everything that is trained; frozen networks come from `lightning_modules.weights` again."""
         state = super().state_dict(*args, **kwargs)
         prefix = kwargs.get("prefix", "")

@@ -27,7 +27,7 @@ class StyleBatch(NamedTuple):
     style: Tensor
     artist: Tensor
     prompt: list[str]
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
     reference: Tensor | None = None
     truth: Tensor | None = None
 

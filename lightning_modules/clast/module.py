@@ -1,13 +1,14 @@
 """CLAST: one feed-forward network that paints in the manner of an artist's name or of a style image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from kornia.augmentation import RandomPerspective
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
@@ -27,6 +28,7 @@ from lightning_modules.weights import WeightsSource, load_clip, load_lpips, load
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
 STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
+BALANCED_TERMS = ("content", "style", "clip", "clip_patch", "contrastive", "lpips")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -102,6 +104,8 @@ class CLAST(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image", "text"})
+    output_mean: Tensor
+    output_std: Tensor
 
     def __init__(
         self,
@@ -116,8 +120,8 @@ class CLAST(StyleTransferModule):
         skips: int = 0,
         mixer: MixerName = "ssd",
         scan: ScanOrder = "bidi",
-        loss: LossWeights = LossWeights(),  # noqa: B008 - frozen
-        patches: Patches = Patches(),  # noqa: B008 - frozen
+        loss: LossWeights = LossWeights(),
+        patches: Patches = Patches(),
         content_layers: Sequence[str] = ("relu4_1", "relu5_1"),
         temperature: float = 0.07,
         text_fraction: float = 0.5,
@@ -157,9 +161,8 @@ class CLAST(StyleTransferModule):
             skip_channels=[channels[name] for name in STYLE_LAYERS[:2]],
         )
         self.proj = nn.Linear(style_dim, style_dim)
-        balanced = [name for name in ("content", "style", "clip", "clip_patch", "contrastive", "lpips")]
         self.balance = GradientBalance(
-            [name for name in balanced if asdict(loss)[name]], every=balance_every, until=balance_until
+            [name for name in BALANCED_TERMS if getattr(loss, name)], every=balance_every, until=balance_until
         )
         self.prompts = PromptEncoder(self.clip_encoder)
         self.perspective = RandomPerspective(patches.distortion, p=1.0)
@@ -173,7 +176,8 @@ class CLAST(StyleTransferModule):
         if self.variant == "paper":
             # The released code normalises for ImageNet although its VGG expects plain RGB.
             images = (images - self.output_mean) / self.output_std
-        return self.encoder(images, layers)
+        features: dict[str, Tensor] = self.encoder(images, layers)
+        return features
 
     def paint(self, features: Mapping[str, Tensor], code: Tensor) -> Tensor:
         """Decode a picture, ``(B, 3, H, W)``, unbounded RGB, from content features and style codes ``(B, D)``."""
@@ -259,9 +263,7 @@ class CLAST(StyleTransferModule):
     ) -> tuple[Tensor, Tensor | None]:
         size = len(batch.content)
         by_text = torch.rand(size, 1, device=embedded.device) < self.text_fraction
-        code = torch.where(
-            by_text, self.style_code(texts, "text"), self.style_code(embedded[size : 2 * size], "image")
-        )
+        code = torch.where(by_text, self.style_code(texts, "text"), self.style_code(embedded[size : 2 * size], "image"))
         own = round(self.identity_fraction * size) if self.loss.identity else 0
         if not own:
             return self.paint(content, code), None
@@ -269,9 +271,7 @@ class CLAST(StyleTransferModule):
         pictures = self.paint(features, torch.cat([code, self.style_code(embedded[:own], "image")]))
         return pictures[:size], pictures[size:]
 
-    def _clip_terms(
-        self, batch: StyleBatch, stylized: Tensor, embedded: Tensor, texts: Tensor
-    ) -> dict[str, Tensor]:
+    def _clip_terms(self, batch: StyleBatch, stylized: Tensor, embedded: Tensor, texts: Tensor) -> dict[str, Tensor]:
         size = len(stylized)
         source = self.prompts([SOURCE_PROMPT])
         out = self.clip_encoder.encode_image(stylized)
@@ -314,13 +314,15 @@ class CLAST(StyleTransferModule):
         choices = torch.randint(len(TEMPLATES), (len(names),)).tolist()
         return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer | dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimiser for everything that is trained; weight decay spares biases, norms and scan constants."""
-        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        spared = [p for name, p in trained if p.ndim < 2 or getattr(p, "_no_weight_decay", False)]
-        decayed = [p for name, p in trained if not (p.ndim < 2 or getattr(p, "_no_weight_decay", False))]
-        groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
-        optimizer = self.make_optimizer(groups)  # type: ignore[arg-type]
+        trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        spared = [name for name, p in trained.items() if p.ndim < 2 or name.endswith("A_log")]
+        groups = [
+            {"params": [p for name, p in trained.items() if name not in spared]},
+            {"params": [trained[name] for name in spared], "weight_decay": 0.0},
+        ]
+        optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}

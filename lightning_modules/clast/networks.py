@@ -17,7 +17,8 @@ Norm = Literal["instance", "styled"]
 class AdaLNBlock(nn.Module):
     """One adaLN-SSM block: a scan and an MLP, each shifted, scaled and gated by the style code.
 
-    ``x = x + gate1 * Mixer(LN(x) * (1 + scale1) + shift1)``, then ``x = x + gate2 * MLP(LN(x) * (1 + scale2) + shift2)``.
+    ``x = x + gate1 * Mixer(LN(x) * (1 + scale1) + shift1)``, then
+    ``x = x + gate2 * MLP(LN(x) * (1 + scale2) + shift2)``.
 
     Args:
         dim: Channels of the tokens.
@@ -59,7 +60,8 @@ class AdaLNBlock(nn.Module):
         )
         tokens = tokens + gate1 * self.mixer(self.norm(tokens) * (1 + scale1) + shift1, height, width)
         tokens = tokens + gate2 * self.mlp(self.norm(tokens) * (1 + scale2) + shift2)
-        return tokens.transpose(1, 2).unflatten(2, (height, width))
+        fused: Tensor = tokens.transpose(1, 2).unflatten(2, (height, width))
+        return fused
 
 
 class StyleFusion(nn.Module):
@@ -239,4 +241,5 @@ class GatedSkip(nn.Module):
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` under the style code ``(B, style_dim)``."""
         gate = torch.sigmoid(self.gate(style))[..., None, None]
-        return gate * self.reduce(normalize_channels(features))
+        opened: Tensor = gate * self.reduce(normalize_channels(features))
+        return opened

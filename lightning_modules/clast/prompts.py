@@ -1,4 +1,4 @@
-"""Text prompts of CLAST: the sentences that an artist's name is put into, and prompts of several weighted attributes."""
+"""Text prompts of CLAST: sentences around an artist's name, and prompts of several weighted attributes."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ TEMPLATES: tuple[str, ...] = (
     "a picture painted by {}",
     "the art of {}",
 )
-"""Sentences around an artist's name. The public TxST loader uses CLIP's 79 ImageNet templates, which speak of photos."""
+"""Sentences around a name. The public TxST loader uses CLIP's 79 ImageNet templates, which speak of photos."""
 
 _CLAUSE = re.compile(r"\s*(?P<text>[^:,]+?)\s*:\s*(?P<weight>-?\d+(?:\.\d+)?)\s*")
 _SENTENCE = re.compile(r"^(a|an|the|in)\s|\b(style|by)\b", re.IGNORECASE)

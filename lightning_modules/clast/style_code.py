@@ -87,15 +87,16 @@ class PromptEncoder:
     def ensemble(self, clause: str, templates: Sequence[str] = TEMPLATES) -> Tensor:
         """Return the mean ``(D,)`` of the clause's normalised embeddings over all templates, at their mean norm."""
         embeddings = self(sentences(clause, templates))
-        norm = embeddings.norm(dim=-1).mean()
-        return F.normalize(F.normalize(embeddings, dim=-1).mean(0), dim=0) * norm
+        direction = F.normalize(F.normalize(embeddings, dim=-1).mean(0), dim=0)
+        mean: Tensor = direction * embeddings.norm(dim=-1).mean()
+        return mean
 
     def code(self, prompt: str, style_code: StyleCode) -> Tensor:
         """Return the style code ``(D,)`` of a prompt; several clauses add their offsets from the source prompt."""
         clauses = parse_prompt(prompt)
-        codes = style_code(torch.stack([self.ensemble(text) for text, _ in clauses]), "text")
+        codes: Tensor = style_code(torch.stack([self.ensemble(text) for text, _ in clauses]), "text")
         if len(clauses) == 1 and clauses[0][1] == 1.0:
             return codes[0]
-        source = style_code(self([SOURCE_PROMPT]), "text")[0]
+        source: Tensor = style_code(self([SOURCE_PROMPT]), "text")[0]
         weights = torch.tensor([weight for _, weight in clauses]).to(codes)
         return source + weights @ (codes - source)
