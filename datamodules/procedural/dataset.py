@@ -24,7 +24,7 @@ from datamodules.procedural.contents import SPLITS, Content, Split, content, con
 from datamodules.procedural.painters import PAINTERS
 from lightning_modules.errors import ImpastoError
 
-VERSION = 1  # raise it when a painter or a scene changes its look: older folders are then painted afresh
+VERSION = 2  # raise it when a painter or a scene changes its look: older folders are then painted afresh
 DEFAULT_COUNTS: dict[str, int] = {"train": 96, "val": 12, "test": 12}
 _CHUNK = 2  # contents a task: long enough to amortise the hand-over, short enough for an even finish
 
