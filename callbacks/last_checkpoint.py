@@ -33,7 +33,7 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        if trainer.fast_dev_run or trainer.log_dir is None:
+        if trainer.logger is None or trainer.log_dir is None:
             return
         folder = Path(trainer.log_dir) / "checkpoints"
         temporary = folder / ".last.ckpt.part"

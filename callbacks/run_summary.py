@@ -48,7 +48,7 @@ class RunSummary(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print."""
         folder = trainer.log_dir  # asks every rank
-        if not trainer.is_global_zero or folder is None or trainer.fast_dev_run:
+        if not trainer.is_global_zero or folder is None or trainer.logger is None:
             return
         summary = self._summary(trainer, pl_module)
         path = Path(folder) / "summary.json"

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from datamodules.images import write_image
-from lightning_modules.types import Stylization
 
 GAP = 6
 CAPTION = 22
@@ -76,7 +75,6 @@ class StylizationGrid(Callback):
             return
         path = Path(folder) / "samples" / f"{trainer.global_step:06d}.png"
         grid = draw_grid(self._chosen, self.cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_image(grid, path)
         self._log(trainer, grid, path)
 
@@ -88,8 +86,9 @@ class StylizationGrid(Callback):
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("samples", grid, trainer.global_step)
 
-    def _split(self, outputs: Stylization) -> list[Sample]:
-        truths: Sequence[Tensor | None] = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
+    @staticmethod
+    def _split(outputs: Any) -> list[Sample]:
+        truths = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
         rows = zip(
             outputs["content"],
             outputs["style"],

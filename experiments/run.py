@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from experiments.table import RunTable
 from lightning_modules.errors import ImpastoError
@@ -95,7 +95,7 @@ class Run:
             "dir": str(self.folder),
             "resume": "allow",
         }
-        experiment = connect(settings, wandb_mode(self.options.wandb)) if rank_zero_only.rank == 0 else None
+        experiment = connect(settings, wandb_mode(self.options.wandb)) if _is_rank_zero() else None
         return WandbLogger(
             name=self.name, save_dir=self.folder, project="impasto", version=settings["id"], experiment=experiment
         )
@@ -165,6 +165,10 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return run
+
+
+def _is_rank_zero() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
 
 
 def _latest(folder: Path) -> str:

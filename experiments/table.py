@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 FILENAME = "metrics.csv"
 
@@ -23,10 +22,7 @@ class TableWriter:
         self.path = path
         self.columns: list[str] = []
         self.metrics: list[dict[str, Any]] = []  # the name that Lightning's CSVLogger reads
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            rows = self._read()
-            self._replace(rows)  # drops the half line that a killed process may have left
+        self._opened = False
 
     def log_metrics(self, metrics: dict[str, Any], step: int) -> None:
         """Remember one row."""
@@ -40,6 +36,7 @@ class TableWriter:
         """Write the remembered rows; a new column rewrites the file, atomically."""
         if not self.metrics:
             return
+        self._open()
         new = {key for row in self.metrics for key in row} - set(self.columns)
         if new:
             rows = self._read() if self.path.is_file() else []
@@ -49,6 +46,15 @@ class TableWriter:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, self.columns).writerows(self.metrics)
         self.metrics = []
+
+    def _open(self) -> None:
+        # Not in __init__: every rank makes a writer, only the first one may touch the file.
+        if self._opened:
+            return
+        self._opened = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file():
+            self._replace(self._read())  # drops the half line that a killed process may have left
 
     def _read(self) -> list[dict[str, Any]]:
         text = self.path.read_text(encoding="utf-8")
@@ -81,7 +87,6 @@ class RunTable(CSVLogger):
         self._writer: TableWriter | None = None
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
         """Return the writer of this run's table."""
         if self._writer is None:

@@ -1,0 +1,99 @@
+"""What `impasto stylize` and `impasto demo` share: a model from a checkpoint or a run, a device, pictures that fit."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_modules.base import StyleTransferModule, load_checkpoint
+from lightning_modules.errors import ImpastoError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; auto prefers CUDA, then Apple's MPS.
+
+    Raises:
+        ImpastoError: If this machine does not have it.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, available in present.items() if available)
+    if not present[name]:
+        raise ImpastoError(f"This machine has no usable {name} device; --device auto takes what is there.")
+    return torch.device(name)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return ``path``, or the best, else the last checkpoint where ``path`` is the folder of a run.
+
+    Raises:
+        ImpastoError: If the folder holds no checkpoint.
+    """
+    if not path.is_dir():
+        return path
+    candidates = [path / folder / f"{name}.ckpt" for name in ("best", "last") for folder in ("checkpoints", ".")]
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        raise ImpastoError(f"There is no checkpoint in {path}.")
+    return found
+
+
+def load_model(path: Path, device: str) -> StyleTransferModule:
+    """Load a method for inference.
+
+    Args:
+        path: A checkpoint, or the folder of a run.
+        device: One of `DEVICES`.
+    """
+    return load_checkpoint(find_checkpoint(path), choose_device(device))
+
+
+def fit_within(image: Tensor, max_side: int | None) -> Tensor:
+    """Shrink ``(3, H, W)`` so that no side is longer than ``max_side`` pixels; smaller pictures stay as they are."""
+    longest = max(image.shape[-2:])
+    if max_side is None or longest <= max_side:
+        return image
+    height, width = (max(1, round(side * max_side / longest)) for side in image.shape[-2:])
+    shrunk = F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)
+    return shrunk[0].clamp(0, 1)
+
+
+def paint(
+    model: StyleTransferModule,
+    content: Tensor,
+    *,
+    style: Tensor | None = None,
+    prompt: str | None = None,
+    alpha: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    """Stylize one picture, the same way whatever was painted before.
+
+    Args:
+        model: The method.
+        content: ``(3, H, W)``, RGB in [0, 1].
+        style: ``(3, h, w)``, RGB in [0, 1].
+        prompt: Text, instead of a style image.
+        alpha: Strength; 1 is the trained one.
+        seed: Of the random numbers that a method may draw.
+
+    Returns:
+        ``(3, H, W)`` on the CPU, RGB in [0, 1].
+
+    Raises:
+        ImpastoError: If the condition does not fit the method, or the picture does not fit into memory.
+    """
+    torch.manual_seed(seed)
+    on_device = content[None].to(model.device)
+    condition = None if style is None else style[None].to(model.device)
+    try:
+        painted = model.stylize(on_device, style=condition, prompt=prompt, alpha=alpha)
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error).lower():
+            raise
+        height, width = content.shape[-2:]
+        raise ImpastoError(f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024.") from error
+    return painted[0].cpu()
