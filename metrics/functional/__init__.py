@@ -1,1 +1,1 @@
-"""Metrics as pure functions of plain tensors."""
+"""Metrics as pure functions of plain tensors, one value per sample."""

@@ -1,0 +1,108 @@
+"""The share of pictures that an artist classifier takes for the artist's own."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.errors import ImpastoError
+from metrics.base import Held, PictureMetric, source_of
+from metrics.functional.deception import UNKNOWN, average_rate, deceives
+from metrics.functional.pictures import as_pictures
+from metrics.functional.precision import full_precision
+
+
+class DeceptionRate(PictureMetric):
+    """The share of pictures for which the classifier's first choice is the artist they imitate.
+
+    Two figures belong beside it: the rate of true paintings (its ceiling, the classifier's own accuracy) and that of
+    untouched photographs (its floor); each is this metric on other pictures. The classifier must share no network
+    with the training loss, or the rate measures the loss.
+
+    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; in [0, 1], higher is better. Counts per artist are the
+    states. Artists that the classifier does not know are not counted.
+
+    Args:
+        classifier: ``images (B, 3, H, W) in [0, 1] -> logits (B, A)``.
+        artists: The names of the classes; by default the classifier's attribute ``artists``.
+        average: ``micro`` counts every picture the same, ``macro`` every artist.
+
+    Raises:
+        ImpastoError: If no names of the classes are given.
+
+    Source: Sanakoyeu et al. 2018, section 4.2.
+    """
+
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+    hits: Tensor
+    counts: Tensor
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        artists: Sequence[str] | None = None,
+        average: Literal["micro", "macro"] = "micro",
+    ) -> None:
+        super().__init__()
+        names = getattr(classifier, "artists", None) if artists is None else artists
+        if not names:
+            raise ImpastoError("The artist classifier does not say which artists it knows: give their names.")
+        self.artists = tuple(names)
+        self.average = average
+        self._columns = {_plain(name): column for column, name in enumerate(self.artists)}
+        self._classifier = Held(classifier)
+        for state in ("hits", "counts"):
+            self.add_state(state, torch.zeros(len(self.artists), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def convention(self) -> str:
+        """Return how the number is computed, in one line."""
+        return (
+            f"share of pictures whose first choice among {len(self.artists)} artists is the target, {self.average} "
+            f"average, classifier {source_of(self._classifier.network)}"
+        )
+
+    def labels(self, artists: Sequence[str]) -> Tensor:
+        """Return the classifier's column of every name, ``(B,)``, int64; -1 for artists it does not know.
+
+        Case, hyphens and underscores do not matter: ``vincent-van-gogh`` is ``Vincent van Gogh``.
+        """
+        return torch.tensor([self._columns.get(_plain(name), UNKNOWN) for name in artists], dtype=torch.int64)
+
+    def values(self, preds: Tensor, artists: Sequence[str] | Tensor) -> Tensor:
+        """Return 1 or 0 for every picture, nan for unknown artists; ``(B,)``, float64. Arguments as for `update`."""
+        labels = artists if isinstance(artists, Tensor) else self.labels(artists)
+        if len(labels) != len(preds):
+            raise ImpastoError(f"There are {len(preds)} pictures and {len(labels)} artists.")
+        with full_precision(preds.device):
+            logits = self._classifier.on(preds.device)(as_pictures(preds, "judged"))
+            return deceives(logits, labels.to(preds.device))
+
+    def update(self, preds: Tensor, artists: Sequence[str] | Tensor) -> None:
+        """Count a batch of pictures.
+
+        Args:
+            preds: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8.
+            artists: The target artist's name, or its column ``(B,)`` with -1 for unknown, of every picture.
+
+        Raises:
+            ImpastoError: If shape, type, range or number is wrong.
+        """
+        labels = artists if isinstance(artists, Tensor) else self.labels(artists)
+        values = self.values(preds, labels)
+        known = ~values.isnan()
+        columns = labels.to(values.device)[known]
+        empty = values.new_zeros(len(self.artists), dtype=torch.int64)
+        self.counts += empty.index_add(0, columns, torch.ones_like(columns)).to(self.counts.device)
+        self.hits += empty.index_add(0, columns, values[known].long()).to(self.hits.device)
+
+    def compute(self) -> Tensor:
+        """Return the rate of all pictures so far, a float64 scalar; nan before the first."""
+        return average_rate(self.hits, self.counts, macro=self.average == "macro")
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("-", " ").replace("_", " ").split()).casefold()
