@@ -8,9 +8,9 @@ import hashlib
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar
 
 from datamodules.images import is_image_name, list_images
 from lightning_modules.errors import ImpastoError
@@ -184,8 +184,7 @@ class ProceduralArt(ContentSource, StyleSource):
         """Generate the data set, unless the same one is there already."""
         from datamodules import procedural  # slow to load, and other sources do not need it
 
-        counts = cast("Mapping[Split, int] | None", self.contents_per_split)
-        procedural.generate(self.root, size=self.size, contents_per_split=counts, seed=self.seed)
+        procedural.generate(self.root, size=self.size, contents_per_split=self.contents_per_split, seed=self.seed)
 
     def contents(self, split: Split) -> list[Content]:
         """List the contents of a split, sorted by path."""
