@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 from callbacks.progress import progress_bar
 from callbacks.save_config import SaveConfig
 from experiments.cli import TRAINER_COMMANDS
+from experiments.report import write_report
 from experiments.run import Run, RunOptions, open_run
 from experiments.suggestions import CommandLineError, explain
 from lightning_modules.base import StyleTransferModule
@@ -60,6 +61,11 @@ class ImpastoCLI(LightningCLI):
         """Make this run the method's latest."""
         if self.run is not None:
             self.run.link_latest()
+
+    def after_fit(self) -> None:
+        """Put the run's own report beside its records."""
+        if self.run is not None and self.trainer.is_global_zero:
+            print(f"{'report':<11}{write_report([self.run.folder], self.run.folder / 'report')}")
 
     def _recipe(self) -> str:
         config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False))

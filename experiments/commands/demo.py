@@ -1,0 +1,131 @@
+"""Open a page on this machine: upload a photograph, choose a trained run, and paint."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_SIDE = 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `impasto demo`."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs live (default: runs)")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Serve the page on localhost until Ctrl-C.
+
+    Raises:
+        ImpastoError: If gradio is missing or nothing has been trained yet.
+    """
+    build(args.runs, args.device).launch(server_name="127.0.0.1", server_port=args.port, share=False)
+
+
+def build(runs: Path, device: str) -> Any:
+    """Build the page.
+
+    Args:
+        runs: Folder that is searched for ``<method>/<name>/checkpoints/*.ckpt``.
+        device: Where the models run.
+
+    Returns:
+        A ``gradio.Blocks``.
+    """
+    from lightning_modules.errors import ImpastoError
+
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing leaves this machine
+    try:
+        import gradio
+    except ModuleNotFoundError as error:
+        raise ImpastoError("The demo needs gradio: pip install 'impasto[demo]', or pip install gradio.") from error
+    checkpoints = find_checkpoints(runs)
+    if not checkpoints:
+        raise ImpastoError(f"There is no checkpoint under {runs}: train a method first, e.g. `make train-clast`.")
+    with gradio.Blocks(title="Impasto", analytics_enabled=False) as page:
+        gradio.Markdown("# Impasto\nGive a prompt **or** a style image.")
+        with gradio.Row():
+            with gradio.Column():
+                checkpoint = gradio.Dropdown(checkpoints, value=checkpoints[0], label="checkpoint")
+                content = gradio.Image(label="photograph", type="numpy")
+                prompt = gradio.Textbox(label="prompt", placeholder="a painter's name")
+                style = gradio.Image(label="style image", type="numpy")
+                alpha = gradio.Slider(0.0, 2.0, value=1.0, step=0.05, label="strength")
+                button = gradio.Button("paint", variant="primary")
+            painting = gradio.Image(label="painting", format="png")
+
+        def paint_or_explain(*inputs: Any) -> NDArray[Any]:
+            try:
+                return stylize(*inputs, device=device)
+            except ImpastoError as error:
+                raise gradio.Error(str(error)) from error
+
+        button.click(paint_or_explain, [checkpoint, content, prompt, style, alpha], painting)
+    return page
+
+
+def find_checkpoints(runs: Path) -> list[str]:
+    """List the checkpoints of all runs, the newest first; ``latest`` only repeats one of them."""
+    found = [path for path in runs.glob("*/*/checkpoints/*.ckpt") if path.parts[-3] != "latest"]
+    return [str(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def stylize(
+    checkpoint: str,
+    content: NDArray[Any] | None,
+    prompt: str,
+    style: NDArray[Any] | None,
+    alpha: float,
+    *,
+    device: str,
+) -> NDArray[Any]:
+    """Paint one upload.
+
+    Args:
+        checkpoint: Path of a checkpoint.
+        content: ``(H, W, 3)``, uint8, RGB.
+        prompt: Text; empty where a style image is given.
+        style: ``(h, w, 3)``, uint8, RGB, or None.
+        alpha: Strength.
+        device: Where to compute.
+
+    Returns:
+        ``(H, W, 3)``, uint8; sides above 1024 pixels are shrunk first.
+
+    Raises:
+        ImpastoError: If an input is missing or does not fit the method.
+    """
+    import torch
+
+    from experiments.inference import fit_within, paint
+    from lightning_modules.errors import ImpastoError
+
+    def tensor(pixels: NDArray[Any]) -> torch.Tensor:
+        return fit_within(torch.tensor(pixels).permute(2, 0, 1).float() / 255, MAX_SIDE)
+
+    if content is None:
+        raise ImpastoError("Upload a photograph first.")
+    painted = paint(
+        _model(checkpoint, device),
+        tensor(content),
+        style=None if style is None else tensor(style),
+        prompt=prompt.strip() or None,
+        alpha=alpha,
+    )
+    pixels: NDArray[Any] = (painted * 255 + 0.5).byte().permute(1, 2, 0).numpy()
+    return pixels
+
+
+@lru_cache(maxsize=2)
+def _model(checkpoint: str, device: str) -> Any:
+    from experiments.inference import load_model
+
+    return load_model(Path(checkpoint), device)
