@@ -175,7 +175,7 @@ class StyleTransferModule(LightningModule, ABC):
 
     @contextmanager
     def optimizing(self, optimizer: LightningOptimizer) -> Iterator[Backward]:
-        """Run one optimiser's share of a training step: toggle, backward, clip, step and zero.
+        """Run one optimiser's share of a training step: toggle, backward, clip, step, zero, and step its schedule.
 
         Parameters of the other optimisers do not require gradients inside the block, so what is computed in it
         costs nothing for them and leaves no gradient behind. The step happens when the block closes, on the last
@@ -200,6 +200,15 @@ class StyleTransferModule(LightningModule, ABC):
             self._leave_global_step_alone(optimizer)
         optimizer.step()
         optimizer.zero_grad()
+        self._step_schedulers(optimizer)
+
+    def _step_schedulers(self, optimizer: LightningOptimizer) -> None:
+        # With the optimiser and not in `on_train_batch_end`: callbacks come before that hook, and a checkpoint that
+        # one of them saves there would be an iteration behind in its learning rates.
+        schedulers = self.lr_schedulers()
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            if scheduler is not None and scheduler.optimizer is optimizer.optimizer:
+                scheduler.step()
 
     def _optimizers(self) -> list[LightningOptimizer]:
         optimizers = self.optimizers()
@@ -224,15 +233,6 @@ class StyleTransferModule(LightningModule, ABC):
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         position = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(hash((seed, position, self.global_rank)) & 0x7FFFFFFFFFFFFFFF)
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Step the schedulers, once per iteration."""
-        if (batch_idx + 1) % self.accumulate != 0 and not self.trainer.is_last_batch:
-            return
-        schedulers = self.lr_schedulers()
-        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-            if scheduler is not None:
-                scheduler.step()
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Log each unweighted loss term as ``train/<name>``."""

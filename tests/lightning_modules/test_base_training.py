@@ -1,0 +1,334 @@
+"""The training half of the contract, on two toys: one network, and a generator against a discriminator."""
+
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from datamodules.images import write_image
+from datamodules.sources import ImageFolder, WikiArt
+from datamodules.style_transfer import StyleTransferDataModule
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.types import StyleBatch
+
+
+class Painter(StyleTransferModule):
+    """One convolution that learns to turn contents into styles; ``noise`` makes its loss random."""
+
+    conditions = frozenset({"image", "text"})
+
+    def __init__(self, *, noise=0.0, lr=0.1, adam=False, schedule=None, **settings):
+        super().__init__(**settings)
+        self.generator = nn.Conv2d(3, 3, 1)
+        self.noise, self.lr, self.adam, self.schedule = noise, lr, adam, schedule
+
+    def _render(self, content, *, style, prompt, mask, alpha):
+        return self.generator(content) + torch.rand(1)
+
+    def loss(self, batch):
+        target = batch.style + self.noise * torch.rand_like(batch.style)
+        return F.mse_loss(self.generator(batch.content), target)
+
+    def training_step(self, batch, batch_idx):
+        with self.optimizing(self._optimizers()[0]) as backward:
+            loss = self.loss(batch)
+            backward(loss)
+        self.log_terms({"total": loss})
+
+    def configure_optimizers(self):
+        make = torch.optim.Adam if self.adam else torch.optim.SGD
+        optimizer = make(self.generator.parameters(), lr=self.lr)
+        if self.schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, self.schedule)}
+
+
+class Rivals(Painter):
+    """Generator and discriminator in turn; ``leaks`` notes gradients that one leaves in the other."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.discriminator = nn.Conv2d(3, 1, 1)
+        self.leaks = []
+
+    def training_step(self, batch, batch_idx):
+        first, second = self._optimizers()
+        with self.optimizing(first) as backward:
+            fake = self.generator(batch.content) + self.noise * torch.rand_like(batch.content)
+            backward(F.softplus(-self.discriminator(fake)).mean())
+            self.note(self.discriminator)
+        with self.optimizing(second) as backward:
+            fake = self.generator(batch.content)
+            backward(F.softplus(self.discriminator(fake)).mean())
+            backward(F.softplus(-self.discriminator(batch.style)).mean())
+            self.note(self.generator)
+
+    def note(self, other):
+        self.leaks += [p for p in other.parameters() if p.grad is not None and p.grad.any()]
+
+    def configure_optimizers(self):
+        networks = (self.generator, self.discriminator)
+        optimizers = [torch.optim.Adam(network.parameters(), lr=self.lr) for network in networks]
+        return optimizers, [LambdaLR(o, lambda step: 1 / (1 + step)) for o in optimizers]
+
+
+class Watch(Callback):
+    """Notes what happens at the end of every micro-batch."""
+
+    def __init__(self):
+        self.steps, self.rates, self.generators = [], [], []
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.steps.append(trainer.global_step)
+        self.rates.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
+        self.generators.append(copy.deepcopy(pl_module.generator))
+
+
+def batches(count, size=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        StyleBatch(
+            torch.rand(size, 3, 8, 8, generator=generator),
+            torch.rand(size, 3, 8, 8, generator=generator),
+            torch.arange(size),
+            [f"artist {n}" for n in range(size)],
+            torch.arange(size),
+        )
+        for _ in range(count)
+    ]
+
+
+def loader(data):
+    return DataLoader(data, batch_size=None)
+
+
+def train(module, data, *, validation=None, **settings):
+    """Fit and return the watch; ``data`` is a list of batches or a data module."""
+    watch = Watch()
+    settings = {"max_epochs": 1, "limit_val_batches": 1 if validation else 0} | settings
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[watch],
+        **settings,
+    )
+    trainer.fit(module, loader(data), loader(validation) if validation else None)
+    return watch
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+# ---- counting --------------------------------------------------------------------------------------------------------
+
+
+def test_max_steps_are_iterations_however_many_optimisers():
+    rivals = Rivals()
+    watch = train(rivals, batches(10), max_epochs=-1, max_steps=7)
+    assert watch.steps == [1, 2, 3, 4, 5, 6, 7]
+    assert rivals.trainer.global_step == 7
+    for optimizer in rivals.trainer.optimizers:
+        assert {int(state["step"]) for state in optimizer.state.values()} == {7}
+
+
+def test_schedules_step_once_per_iteration_and_before_callbacks_may_save():
+    watch = train(Rivals(lr=0.6), batches(4))
+    expected = 0.6 / torch.tensor([2.0, 3.0, 4.0, 5.0])
+    assert torch.allclose(torch.tensor(watch.rates), expected[:, None].expand(4, 2))
+
+
+def test_schedules_count_optimiser_steps_under_accumulation():
+    seen = []
+    train(Painter(accumulate=2, schedule=lambda step: seen.append(step) or 1.0), batches(5))
+    assert seen == [0, 1, 2, 3]
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+
+def test_toggling_leaves_no_gradient_in_the_other_network():
+    rivals = Rivals()
+    train(rivals, batches(3))
+    assert rivals.leaks == []
+    assert all(p.requires_grad for p in rivals.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in rivals.parameters())
+
+
+def test_the_discriminator_trains_as_if_it_were_alone():
+    rivals = Rivals(lr=0.01)
+    start = copy.deepcopy(rivals)
+    data = batches(1)
+    train(rivals, data)
+    fake = rivals.generator(data[0].content).detach()  # the generator moved first
+    loss = F.softplus(start.discriminator(fake)).mean() + F.softplus(-start.discriminator(data[0].style)).mean()
+    loss.backward()
+    torch.optim.Adam(start.discriminator.parameters(), lr=0.01).step()
+    for ours, plain in zip(rivals.discriminator.parameters(), start.discriminator.parameters(), strict=True):
+        assert torch.allclose(ours, plain, atol=1e-7)
+
+
+@pytest.mark.parametrize("clip", [0.05, 100.0])
+def test_clipping_is_that_of_torch(clip):
+    painter = Painter(clip=clip)
+    plain = copy.deepcopy(painter)
+    data = batches(1)
+    train(painter, data)
+    plain.loss(data[0]).backward()
+    norm = torch.cat([p.grad.flatten() for p in plain.parameters()]).norm()
+    assert (norm > clip) == (clip < 1)
+    with torch.no_grad():
+        for ours, parameter in zip(painter.parameters(), plain.parameters(), strict=True):
+            expected = parameter - 0.1 * parameter.grad * min(1.0, clip / float(norm))
+            assert torch.allclose(ours, expected, atol=1e-6)
+
+
+def test_two_micro_batches_equal_one_batch_of_both():
+    small = batches(4, size=2)
+    double = [StyleBatch(torch.cat([a.content, b.content]), torch.cat([a.style, b.style]), torch.arange(4),
+                         a.prompt + b.prompt, torch.arange(4)) for a, b in (small[:2], small[2:])]  # fmt: skip
+    accumulating, plain = Painter(accumulate=2, clip=0.05), Painter(clip=0.05)
+    plain.load_state_dict(accumulating.state_dict())
+    assert train(accumulating, small).steps == [0, 1, 1, 2]
+    assert train(plain, double).steps == [1, 2]
+    assert all(
+        torch.allclose(a, b, atol=1e-6) for a, b in zip(accumulating.parameters(), plain.parameters(), strict=True)
+    )
+
+
+def test_an_incomplete_window_steps_at_the_end_of_the_epoch():
+    painter = Painter(accumulate=2)
+    data = batches(3)
+    watch = train(painter, data)
+    assert watch.steps == [0, 1, 2]
+    before = watch.generators[1]
+    F.mse_loss(before(data[2].content), data[2].style).div(2).backward()  # a missing micro-batch counts as no gradient
+    with torch.no_grad():
+        for ours, parameter in zip(painter.parameters(), before.parameters(), strict=True):
+            assert torch.allclose(ours, parameter - 0.1 * parameter.grad, atol=1e-7)
+
+
+# ---- randomness ------------------------------------------------------------------------------------------------------
+
+
+def test_validation_in_between_does_not_change_training():
+    alone, interrupted = Painter(noise=1.0), Painter(noise=1.0)
+    interrupted.load_state_dict(alone.state_dict())
+    train(alone, batches(4))
+    train(interrupted, batches(4), validation=batches(1), val_check_interval=1)
+    assert same(alone, interrupted)
+
+
+def test_every_iteration_draws_other_numbers_and_the_seed_decides_which():
+    results = []
+    start = Painter(noise=1.0, lr=1.0)
+    for seed in (1, 1, 2):
+        painter = copy.deepcopy(start)
+        seed_everything(seed)
+        data = batches(1) * 2
+        watch = train(painter, data)
+        results.append((painter, watch))
+    assert same(results[0][0], results[1][0])
+    assert not same(results[0][0], results[2][0])
+
+
+def test_bfloat16_training_keeps_float32_weights():
+    painter = Painter(clip=1.0)
+    before = painter.generator.weight.detach().clone()
+    train(painter, batches(3), precision="bf16-mixed")
+    assert painter.generator.weight.dtype == torch.float32
+    assert torch.isfinite(painter.generator.weight).all()
+    assert not torch.equal(before, painter.generator.weight)
+
+
+# ---- resume ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    generator = torch.Generator().manual_seed(0)
+    for folder in ("contents", "art/ann", "art/bob", "art/cid"):
+        (root / folder).mkdir(parents=True)
+        for number in range(5):
+            write_image(torch.rand(3, 24, 24, generator=generator), root / folder / f"{number}.png")
+    return root
+
+
+def data_module(root):
+    return StyleTransferDataModule(
+        ImageFolder(root / "contents", holdout=0.2),
+        WikiArt(root / "art", holdout=0.2),
+        size=16,
+        batch_size=4,
+        artists_per_batch=2,
+        batches_per_epoch=4,
+        workers=0,
+    )
+
+
+class Save(Callback):
+    """Saves where every checkpoint callback does: in the middle of an epoch, before the module's own hook."""
+
+    def __init__(self, path, step):
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step and not self.path.exists():  # not within an accumulation
+            trainer.save_checkpoint(self.path)
+
+
+def fit(module, root, *, steps=11, callbacks=(), **arguments):
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=-1,
+        max_steps=steps,
+        val_check_interval=3,
+        check_val_every_n_epoch=None,
+        limit_val_batches=1,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(module, datamodule=data_module(root), **arguments)
+    assert trainer.global_step == steps
+    return module
+
+
+@pytest.mark.parametrize("method", [Painter, Rivals])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, pictures, method, accumulate):
+    settings = {"noise": 1.0, "lr": 0.05, "clip": 1.0, "validate_with": "image", "accumulate": accumulate}
+    if method is Painter:
+        settings |= {"adam": True, "schedule": lambda step: 1 / (1 + step)}
+    stops = range(3, 9)  # an epoch has 4 batches, validation comes every 3
+    saves = [Save(tmp_path / f"{stop}.ckpt", stop) for stop in stops]
+    straight = fit(method(**settings), pictures, callbacks=saves)
+    for stop in stops:
+        torch.rand(stop)  # another process has drawn other numbers
+        resumed = method(**settings)
+        assert not same(straight, resumed)
+        fit(resumed, pictures, ckpt_path=tmp_path / f"{stop}.ckpt", weights_only=True)
+        assert same(straight, resumed), f"resumed after iteration {stop}"
+
+
+def test_a_checkpoint_after_the_end_of_fit_continues_too(tmp_path, pictures):
+    settings = {"noise": 1.0, "lr": 0.05, "validate_with": "image"}
+    start = Rivals(**settings)
+    straight = fit(copy.deepcopy(start), pictures)
+    stopped = fit(start, pictures, steps=6)
+    stopped.trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert not same(straight, stopped)
+    assert same(straight, fit(Rivals(**settings), pictures, ckpt_path=tmp_path / "a.ckpt", weights_only=True))
