@@ -1,9 +1,11 @@
 """Token mixers around the scans: Mamba-1 with the parameters of mamba-ssm, and a Mamba-2-like block."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lightning_modules.networks.mamba_scan import selective_scan
@@ -25,14 +27,41 @@ class CausalConv(nn.Conv1d):
         super().__init__(channels, channels, taps, groups=channels, padding=taps - 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Convolve ``(B, L, C)`` tokens; same shape out."""
-        (taps,), length = self.kernel_size, tokens.shape[1]
-        padded = F.pad(tokens, (0, 0, taps - 1, 0))
-        output = torch.zeros_like(self.weight[:, 0, 0]) if self.bias is None else self.bias
-        for tap, factor in enumerate(self.weight.squeeze(1).unbind(-1)):
-            # Shifted products: faster than a grouped convolution on a CPU, and no transposition to (B, C, L).
-            output = torch.addcmul(output, padded[:, tap : tap + length], factor)
+        """Convolve ``(B, L, C)`` tokens; same shape and dtype out."""
+        bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+        output: Tensor = _ShiftedProducts.apply(tokens, self.weight.squeeze(1).t(), bias)
         return output
+
+
+class _ShiftedProducts(torch.autograd.Function):
+    """A causal convolution as one product per tap.
+
+    On a CPU a grouped convolution over ``(B, C, L)`` is slower with its two transpositions, and so is autograd's way
+    through the shifts, which pads every one of them with zeros.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens, weight)
+        length, present = tokens.shape[1], len(weight) - 1
+        output = torch.addcmul(bias, tokens, weight[present])
+        for shift in range(1, min(len(weight), length)):
+            output[:, shift:].addcmul_(tokens[:, : length - shift], weight[present - shift])
+        return output.to(tokens.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        tokens, weight = ctx.saved_tensors
+        grad = grad.to(weight.dtype)
+        length, present = tokens.shape[1], len(weight) - 1
+        grad_tokens, grad_weight = grad * weight[present], torch.zeros_like(weight)
+        grad_weight[present] = (grad * tokens).sum((0, 1))
+        for shift in range(1, min(len(weight), length)):
+            late, early = grad[:, shift:], slice(0, length - shift)
+            grad_tokens[:, early].addcmul_(late, weight[present - shift])
+            grad_weight[present - shift] = (late * tokens[:, early]).sum((0, 1))
+        return grad_tokens.to(tokens.dtype), grad_weight, grad.sum((0, 1)).to(weight.dtype)
 
 
 def _initial_step_bias(count: int) -> Tensor:
@@ -110,7 +139,7 @@ class SSDMixer(nn.Module):
     def __init__(
         self,
         dim: int,
-        d_state: int = 64,
+        d_state: int = 32,
         head_dim: int | None = None,
         d_conv: int = 4,
         expand: int = 2,
@@ -119,7 +148,7 @@ class SSDMixer(nn.Module):
         super().__init__()
         inner = expand * dim
         if head_dim is None:
-            head_dim = next((size for size in (64, 32, 16, 8) if inner % size == 0 and inner // size >= 4), 1)
+            head_dim = next((size for size in (64, 32, 16, 8, 4, 2) if inner % size == 0 and inner // size >= 4), 1)
         if inner % head_dim:
             raise ValueError(f"head_dim {head_dim} does not divide the {inner} inner channels.")
         heads = inner // head_dim
@@ -148,5 +177,6 @@ class SSDMixer(nn.Module):
             self.D,
             self.chunk,
         )
-        mixed: Tensor = self.out_proj(self.norm(output.flatten(2) * F.silu(gate)))
+        gated = output.flatten(2) * F.silu(gate)
+        mixed: Tensor = self.out_proj(self.norm(gated.to(self.norm.weight.dtype)))
         return mixed

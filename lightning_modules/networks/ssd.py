@@ -1,7 +1,10 @@
 """Mamba-2's state-space duality: a scan with one decay per head, as matrix products over chunks of time."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lightning_modules.networks.recurrence import LOG_DECAY_FLOOR
@@ -67,7 +70,7 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
     dtype = drive.dtype
     total = _cumulative(rates, 2)
     scores = (C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)).tril()  # b, K, G, Q, Q
-    mixing = scores.unsqueeze(3) * _decays(total.movedim(2, -1), dtype)  # b, K, G, E, Q, Q
+    mixing = scores.unsqueeze(3) * _Decays.apply(total.movedim(2, -1), dtype)  # b, K, G, E, Q, Q
     inner: Tensor = (mixing @ drive.movedim(2, 4)).movedim(4, 2)
     if drive.shape[1] == 1:
         return inner
@@ -81,7 +84,7 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 def _carry(states: Tensor, ends: Tensor) -> Tensor:
     """Turn what every chunk adds, ``(b, K, G, N, E, P)``, into the state at its start, by one product over chunks."""
-    decays = _decays(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype).tril()  # b, G, E, K - 1, K - 1
+    decays = _Decays.apply(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype).tril()  # b, G, E, K - 1, K - 1
     added = states[:, :-1].permute(0, 2, 4, 1, 3, 5)  # b, G, E, K - 1, N, P
     carried = (decays @ added.flatten(-2)).reshape(added.shape)
     return F.pad(carried.permute(0, 3, 1, 4, 2, 5), (0, 0) * 4 + (1, 0))
@@ -91,15 +94,27 @@ def _cumulative(rates: Tensor, dim: int) -> Tensor:
     return rates.cumsum(dim, dtype=None if rates.device.type == "mps" else torch.float64)  # MPS has no float64
 
 
-def _decays(total: Tensor, dtype: torch.dtype) -> Tensor:
-    """Decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``, and 1 above the diagonal."""
-    high = total.to(dtype)
-    sums = high.unsqueeze(-1) - high.unsqueeze(-2)
-    if total.dtype != dtype:
-        low = (total - high).detach().to(dtype)
-        sums = sums.add_(low.unsqueeze(-1)).sub_(low.unsqueeze(-2))
-    # Above the diagonal the sums are positive and would overflow. One clamp disposes of them and of denormals, much
-    # faster than a mask of -inf; it needs no gradient, for what it changes is masked by the caller or next to zero.
-    with torch.no_grad():
-        sums.clamp_(LOG_DECAY_FLOOR, 0)
-    return sums.exp_()
+class _Decays(torch.autograd.Function):
+    """Decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``; finite above the diagonal."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, dtype: torch.dtype) -> Tensor:
+        high = total.to(dtype)
+        sums = high.unsqueeze(-1) - high.unsqueeze(-2)
+        if total.dtype != dtype:
+            low = (total - high).to(dtype)
+            sums.add_(low.unsqueeze(-1)).sub_(low.unsqueeze(-2))
+        # Above the diagonal the sums are positive and would overflow. One clamp disposes of them and of the denormals,
+        # much faster than a mask of -inf.
+        decays = sums.clamp_(LOG_DECAY_FLOOR, 0).exp_()
+        ctx.save_for_backward(decays)
+        ctx.exact = total.dtype
+        return decays
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Rows less columns; in float32 the terms that stand in both, the largest of all, would cancel badly."""
+        (decays,) = ctx.saved_tensors
+        flow = (grad * decays).to(ctx.exact)
+        return flow.sum(-1) - flow.sum(-2), None
