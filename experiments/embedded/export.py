@@ -1,0 +1,39 @@
+"""Writes a trained network and the JSON file that describes it, each whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+
+def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
+    """Write ``path`` (safetensors, half precision) and its JSON file, the JSON last.
+
+    Args:
+        network: Its floating-point state is stored as float16.
+        config: What is needed to build the network again, and the figures measured on it.
+        path: A file name that ends in ``.safetensors``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    temporary = path.with_suffix(".tmp")
+    save_file(state, temporary)
+    temporary.chmod(0o644)  # safetensors writes for the owner alone
+    temporary.replace(path)
+    temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path.with_suffix(".json"))
+
+
+def half_precision(network: nn.Module) -> None:
+    """Round the weights to what a file keeps, so that measured figures are those of the file."""
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half().float())

@@ -1,0 +1,147 @@
+"""ProceduralArt in memory, and the crops and colour changes that every embedded network trains on."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from datamodules.images import read_image
+
+LUMA = (0.299, 0.587, 0.114)
+PHOTOGRAPH = -1
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """One split of ProceduralArt.
+
+    Attributes:
+        images: ``(N, 3, S, S)``, uint8.
+        artist: Index into `artists` of every picture, `PHOTOGRAPH` for the unpainted contents; ``(N,)``, int64.
+        captions: What every picture shows, without a word on how it is painted.
+        artists: The artists' names, sorted.
+        styles: The technique of every artist, in that order.
+    """
+
+    images: Tensor
+    artist: Tensor
+    captions: tuple[str, ...]
+    artists: tuple[str, ...]
+    styles: tuple[str, ...]
+
+    def paintings(self) -> Tensor:
+        """Return the indices of everything that somebody painted."""
+        return (self.artist != PHOTOGRAPH).nonzero().flatten()
+
+    def photographs(self) -> Tensor:
+        """Return the indices of the contents."""
+        return (self.artist == PHOTOGRAPH).nonzero().flatten()
+
+
+def load_gallery(root: Path, split: str) -> Gallery:
+    """Read the folders that ``datamodules.procedural.generate`` wrote."""
+    contents = _rows(root / split / "contents.csv")
+    paintings = _rows(root / split / "paintings.csv")
+    captions = {Path(row["file"]).stem: row["caption"] for row in contents}
+    techniques = {row["artist"]: row["style"] for row in paintings}
+    artists = tuple(sorted(techniques))
+    images, artist, shown = [], [], []
+    for row in [*contents, *paintings]:
+        images.append((read_image(root / split / row["file"]) * 255).round().byte())
+        artist.append(artists.index(row["artist"]) if "artist" in row else PHOTOGRAPH)
+        shown.append(captions[Path(row["file"]).stem])
+    styles = tuple(techniques[name] for name in artists)
+    return Gallery(torch.stack(images), torch.tensor(artist), tuple(shown), artists, styles)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def random_crops(images: Tensor, sides: tuple[int, int], size: int, generator: torch.Generator) -> Tensor:
+    """Return one square crop of every picture, all of one random side, flipped at random and resized.
+
+    Args:
+        images: ``(B, 3, H, W)``, uint8.
+        sides: Shortest and longest side of the crops in pixels.
+        size: Side of what is returned, in pixels.
+        generator: Draws everything.
+
+    Returns:
+        ``(B, 3, size, size)``, float32 in [0, 1].
+    """
+    side = int(torch.randint(sides[0], sides[1] + 1, (), generator=generator))
+    tops = torch.randint(0, images.shape[-2] - side + 1, (len(images),), generator=generator).tolist()
+    lefts = torch.randint(0, images.shape[-1] - side + 1, (len(images),), generator=generator).tolist()
+    crops = torch.stack(
+        [image[:, y : y + side, x : x + side] for image, y, x in zip(images, tops, lefts, strict=True)]
+    ).float()
+    flipped = (torch.rand(len(crops), 1, 1, 1, generator=generator) < 0.5).to(crops)
+    crops = flipped * crops.flip(-1) + (1 - flipped) * crops
+    if side != size:
+        crops = F.interpolate(crops, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return crops / 255
+
+
+def jitter_colours(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Change exposure, contrast, saturation and white balance of every picture by up to about ``strength``."""
+
+    def factor(*shape: int) -> Tensor:
+        return 1 + strength * (2 * torch.rand(len(images), *shape, generator=generator) - 1)
+
+    exposed = images * factor(1, 1, 1) * (1 + 0.5 * (factor(3, 1, 1) - 1))
+    middle = exposed.mean((1, 2, 3), keepdim=True)
+    contrasted = middle + (exposed - middle) * factor(1, 1, 1)
+    grey = (contrasted * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (grey + (contrasted - grey) * factor(1, 1, 1)).clamp(0, 1)
+
+
+def shuffle_colours(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Turn a share of the pictures grey and permute the channels of another, so that palette alone tells nothing."""
+    kind = torch.rand(len(images), 1, 1, 1, generator=generator)
+    grey = (images * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(images)
+    permuted = images[:, torch.randperm(3, generator=generator)]
+    return torch.where(kind < share, grey, torch.where(kind < 2 * share, permuted, images))
+
+
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur, add noise or compress a part of the batch, as decoders and file formats do."""
+    kind = torch.rand(len(images), generator=generator)
+    images = images.clone()
+    for index in (kind < 0.2).nonzero().flatten().tolist():
+        sigma = 0.3 + 0.7 * float(torch.rand((), generator=generator))
+        images[index] = _blur(images[index], sigma)
+    noisy = ((kind > 0.2) & (kind < 0.4)).nonzero().flatten()
+    amount = 0.05 * torch.rand(len(noisy), 1, 1, 1, generator=generator)
+    images[noisy] += amount * torch.randn(images[noisy].shape, generator=generator)
+    for index in (kind > 0.88).nonzero().flatten().tolist():
+        images[index] = _jpeg(images[index], int(torch.randint(40, 90, (), generator=generator)))
+    return images.clamp(0, 1)
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    offsets = torch.arange(-3, 4, dtype=torch.float32)
+    kernel = torch.softmax(-(offsets**2) / (2 * sigma**2), 0)
+    padded = F.pad(image[:, None], (3, 3, 3, 3), mode="reflect")  # 3, 1, H + 6, W + 6
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
+
+
+def _jpeg(image: Tensor, quality: int) -> Tensor:
+    buffer = io.BytesIO()
+    Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
+    return torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1).float() / 255
+
+
+def batches(indices: Tensor, size: int, steps: int, generator: torch.Generator) -> Sequence[Tensor]:
+    """Return ``steps`` batches of ``size`` indices: every index once before any comes again."""
+    rounds = -(-steps * size // len(indices))
+    order = torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])
+    return list(torch.split(order[: steps * size], size))
