@@ -253,5 +253,6 @@ def test_two_ranks_give_the_value_of_one(tmp_path):
     for rank in range(2):
         for values, joined in torch.load(tmp_path / f"out.{rank}").values():
             for name, metric in metrics.items():
-                assert abs(float(values[name]) - float(metric.compute())) < 1e-12
+                # Not bit for bit: a convolution rounds by the size of its batch.
+                assert abs(float(values[name]) - float(metric.compute())) < 1e-8
             assert all(torch.equal(x, y) for x, y in zip(joined, table.compute(), strict=True))

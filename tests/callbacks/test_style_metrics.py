@@ -1,0 +1,233 @@
+import lightning_modules  # noqa: F401  (a spawned rank reads this file first: the shim must come before lightning)
+
+# isort: split
+import csv
+import logging
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from callbacks.style_metrics import StyleMetrics
+from lightning_modules.types import StyleBatch, Stylization
+
+ARTISTS = ("Ada Stipple", "Bo Hatch", "Cy Wash")
+SIDE = 32
+
+
+class Encoder(nn.Module):
+    source = "embedded"
+
+    def forward(self, images, layers):
+        return {layer: nn.functional.avg_pool2d(images, 2**i) for i, layer in enumerate(layers)}
+
+
+class Distance(nn.Module):
+    source = "random"
+
+    def forward(self, a, b):
+        return (a - b).abs().mean((1, 2, 3))
+
+
+class RedGreenBlue(nn.Module):
+    artists = ARTISTS
+    source = "embedded"
+
+    def forward(self, images):
+        return images.mean((2, 3))
+
+
+class Paintings(Dataset):
+    """Grey contents; the painting of an artist has the artist's colour."""
+
+    def __init__(self, names=ARTISTS, truth=True):
+        self.names, self.truth = names, truth
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, position):
+        generator = torch.Generator().manual_seed(position)
+        content = 0.5 * torch.rand(1, SIDE, SIDE, generator=generator).expand(3, -1, -1)
+        artist = position % 3
+        painting = content.clone()
+        painting[artist] += 0.25
+        fields = content, painting.flip(-1), torch.tensor(artist), self.names[artist], torch.tensor(position)
+        return StyleBatch(*fields, None, painting if self.truth else None)
+
+
+def collate(samples):
+    columns = zip(*samples, strict=True)
+    return StyleBatch(
+        *(list(c) if isinstance(c[0], str) else None if c[0] is None else torch.stack(c) for c in columns)
+    )
+
+
+class Tinting(LightningModule):
+    """Tints every picture by the artist's colour, except that it never learned blue."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch):
+        return (self.weight - torch.rand(1) * batch.content.mean()).square().sum()
+
+    def validation_step(self, batch):
+        stylized = batch.content.clone()
+        for image, artist in zip(stylized, batch.artist.tolist(), strict=True):
+            image[min(artist, 1)] += 0.25
+        output = Stylization(
+            content=batch.content,
+            style=batch.style,
+            stylized=stylized,
+            artist=batch.artist,
+            prompt=batch.prompt,
+            index=batch.index,
+        )
+        if batch.truth is not None:
+            output["truth"] = batch.truth
+        return output
+
+    def test_step(self, batch):
+        return self.validation_step(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def make_callback():
+    return StyleMetrics(encoder=Encoder(), perceptual=Distance(), artist_classifier=RedGreenBlue())
+
+
+def loader(batch_size=3, **options):
+    return DataLoader(Paintings(**options), batch_size=batch_size, collate_fn=collate)
+
+
+def make_trainer(folder, *callbacks, **options):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    logger = CSVLogger(folder, name="clast", version="run")
+    return Trainer(accelerator="cpu", logger=logger, callbacks=list(callbacks), **quiet, **options)
+
+
+def validate(folder, batch_size=3, **options):
+    callback = make_callback()
+    (values,) = make_trainer(folder, callback).validate(Tinting(), loader(batch_size, **options), verbose=False)
+    return values, callback
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return (*validate(folder), folder / "clast" / "run" / "per_artist.csv")
+
+
+def test_keys_and_values(validated):
+    values, _, _ = validated
+    assert values.keys() == {
+        "val/deception_embedded",
+        "val/deception_ceiling_embedded",
+        "val/deception_floor_embedded",
+        "val/ssim_content",
+        "val/lpips_content_random",
+        "val/style_loss_embedded",
+        "val/ssim_truth",
+        "val/lpips_truth_random",
+    }
+    assert values["val/deception_embedded"] == pytest.approx(5 / 7)  # samples 2 and 5 are blue
+    assert values["val/deception_ceiling_embedded"] == 1
+    assert values["val/deception_floor_embedded"] == pytest.approx(3 / 7)  # argmax of equal channels is the first
+    assert values["val/lpips_content_random"] == pytest.approx(0.25 / 3)
+    assert values["val/lpips_truth_random"] == pytest.approx(2 / 7 * 0.5 / 3)
+
+
+def test_every_key_has_its_convention(validated):
+    values, callback, _ = validated
+    assert callback.conventions.keys() == values.keys()
+    assert all(line and "\n" not in line for line in callback.conventions.values())
+
+
+def test_table_of_artists(validated):
+    _, _, path = validated
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["artist"] for row in rows] == list(ARTISTS)
+    assert [row["samples"] for row in rows] == ["3", "2", "2"]
+    assert [float(row["deception_embedded"]) for row in rows] == [1, 1, 0]
+    assert {"style_loss_embedded", "ssim_content"} <= rows[0].keys()
+    assert [p.name for p in path.parent.glob(".per_artist*")] == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_batches_do_not_matter(tmp_path, validated, batch_size):
+    values, _ = validate(tmp_path, batch_size)
+    assert values == pytest.approx(validated[0], abs=1e-7)
+
+
+def test_a_padded_sampler_changes_nothing(tmp_path, validated):
+    padded = DataLoader(Paintings(), batch_size=3, collate_fn=collate, sampler=[*range(7), 2, 2])
+    (values,) = make_trainer(tmp_path, make_callback()).validate(Tinting(), padded, verbose=False)
+    assert values == validated[0]
+
+
+def test_without_truth_style_pictures_are_the_ceiling(tmp_path):
+    values, _ = validate(tmp_path, truth=False)
+    assert not [key for key in values if "truth" in key]
+    assert values["val/deception_ceiling_embedded"] == 1
+
+
+def test_unknown_artists_are_told_and_not_counted(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        values, _ = validate(tmp_path / "some", names=("Ada Stipple", "Bo Hatch", "Nobody"))
+        nobody, _ = validate(tmp_path / "none", names=("X", "Y", "Z"))
+    assert values["val/deception_embedded"] == 1
+    assert not [key for key in nobody if "deception" in key]
+    assert "val/ssim_content" in nobody
+    told = [record.message for record in caplog.records if "deception" in record.message]
+    assert len(told) == 2
+    assert "2 of 7" in told[0]
+    assert "none of these artists" in told[1]
+
+
+def fit(folder, *callbacks, sanity=0):
+    torch.manual_seed(0)
+    module = Tinting()
+    trainer = make_trainer(folder, *callbacks, max_epochs=2, num_sanity_val_steps=sanity, log_every_n_steps=1)
+    trainer.fit(module, loader(), loader())
+    return module, trainer
+
+
+def test_training_does_not_notice(tmp_path):
+    plain, _ = fit(tmp_path / "plain")
+    watched, trainer = fit(tmp_path / "watched", make_callback())
+    assert torch.equal(plain.weight, watched.weight)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert list(checkpoint["state_dict"]) == ["weight"]
+    assert "StyleMetrics" not in checkpoint["callbacks"]
+
+
+def test_baselines_are_measured_once_and_logged_always(tmp_path, monkeypatch):
+    seen = []
+    forward = RedGreenBlue.forward
+    monkeypatch.setattr(RedGreenBlue, "forward", lambda self, x: (seen.append(len(x)), forward(self, x))[1])
+    _, trainer = fit(tmp_path, make_callback(), sanity=1)
+    assert sum(seen) == 3 * 7 + 7  # sanity check: nothing; first epoch: all three; second epoch: stylized only
+    assert float(trainer.callback_metrics["val/deception_floor_embedded"]) == pytest.approx(3 / 7)
+
+
+def test_test_split_has_its_own_keys(tmp_path):
+    (values,) = make_trainer(tmp_path, make_callback()).test(Tinting(), loader(), verbose=False)
+    assert values["test/deception_embedded"] == pytest.approx(5 / 7)
+    assert all(key.startswith("test/") for key in values)
+
+
+@pytest.mark.slow
+def test_two_ranks_log_what_one_logs(tmp_path, validated):
+    # Seven samples on two ranks: Lightning's sampler pads, so sample 0 comes twice.
+    trainer = make_trainer(tmp_path, make_callback(), strategy="ddp_spawn", devices=2)
+    (values,) = trainer.validate(Tinting(), loader(), verbose=False)
+    assert values == pytest.approx(validated[0], abs=1e-7)
