@@ -87,9 +87,9 @@ report: $(READY) ## compare the newest run of every method on one page: report/
 		echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
 	$(PY) -m experiments compare $(wildcard runs/*/latest) --out report
 
-bench: $(READY) ## run the benchmarks in their quick form
+bench: $(READY) ## run every benchmark with its default settings
 	@$(call install,-e '.[$(EXTRAS)$(comma)bench]')
-	for script in benchmarks/*.py; do $(PY) $$script --quick; done
+	for script in $(notdir $(basename $(wildcard benchmarks/*.py))); do $(PY) -m benchmarks.$$script; done
 
 demo: $(READY) ## open the demo page on localhost
 	@$(call install,-e '.[$(EXTRAS)$(comma)demo]')
