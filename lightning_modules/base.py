@@ -333,7 +333,7 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
     """Instantiate a module from ``{"class_path": ..., "init_args": {...}}``.
 
     Raises:
-        ImpastoError: If the recipe does not name a method or its arguments do not fit.
+        ImpastoError: If the recipe does not name a method, its arguments do not fit, or weights are missing.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(StyleTransferModule, "model", required=True)
@@ -341,7 +341,13 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
         config = parser.parse_object({"model": dict(recipe)})
     except Exception as error:
         raise ImpastoError(f"The model cannot be configured: {str(error).strip().splitlines()[-1]}") from error
-    return cast(StyleTransferModule, parser.instantiate(config).model)
+    try:
+        return cast(StyleTransferModule, parser.instantiate(config).model)
+    except ValueError as error:
+        # jsonargparse wraps what a constructor raises, such as missing weights, in pages of its own.
+        if isinstance(error.__cause__, ImpastoError):
+            raise error.__cause__ from None
+        raise
 
 
 def _signature(checkpoint: Any, name: str) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+import pytest
+import torch
+
+from lightning_modules.clast.module import LossWeights, Patches
+from lightning_modules.types import StyleBatch
+
+
+def batch(size=4, side=48):
+    generator = torch.Generator().manual_seed(1)
+    content, style, reference = (torch.rand(size, 3, side, side, generator=generator) for _ in range(3))
+    artists = torch.arange(size) // 2
+    names = [("Ada Stipple", "Bob Hatch")[artist] for artist in artists.tolist()]
+    return StyleBatch(content, style, artists, names, torch.arange(size), reference)
+
+
+EVERY_TERM = LossWeights(identity=1.0, tv=1.0)
+
+
+def test_every_term_with_a_weight_is_computed_and_trains(small_clast):
+    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    terms, stylized = clast.loss_terms(batch())
+    assert set(terms) == set(vars(EVERY_TERM))
+    assert stylized.shape == (4, 3, 48, 48)
+    for name, term in terms.items():
+        assert term.ndim == 0, name
+        assert torch.isfinite(term), name
+        (gradient,) = torch.autograd.grad(term, clast.decoder.to_rgb.convolution.bias, retain_graph=True)
+        assert gradient.any(), f"{name} does not pull at the picture"
+
+
+def test_a_term_without_weight_is_not_computed(small_clast, monkeypatch):
+    clast = small_clast(loss=LossWeights(clip_patch=0.0, contrastive=0.0, lpips=0.0))
+    monkeypatch.setattr(clast, "_patches", lambda _: pytest.fail("patches were cut"))
+    assert set(clast.loss_terms(batch())[0]) == {"content", "style", "clip"}
+    assert clast.perceptual is None
+
+
+def test_training_touches_no_frozen_network(small_clast):
+    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    torch.stack(list(clast.loss_terms(batch())[0].values())).sum().backward()
+    for network in (clast.encoder, clast.clip_encoder, clast.perceptual):
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    assert all(p.grad is not None for p in clast.parameters() if p.requires_grad)
+
+
+def test_patches_are_squares_of_the_right_pictures(small_clast):
+    clast = small_clast(patches=Patches(count=3, size=8))
+    rows, columns = torch.meshgrid(torch.arange(20.0), torch.arange(30.0), indexing="ij")
+    images = torch.stack([torch.stack([torch.full_like(rows, n), rows, columns]) for n in range(4)])
+    patches = clast._patches(images)
+    assert patches.shape == (12, 3, 8, 8)
+    for position, patch in enumerate(patches):
+        number, row, column = patch[:, 0, 0].tolist()
+        assert number == position % 4  # patch-major: repeat(count, 1) of what belongs to the pictures fits
+        expected = images[int(number), :, int(row) : int(row) + 8, int(column) : int(column) + 8]
+        assert torch.equal(patch, expected)
+
+
+def test_patches_reach_every_corner_and_are_cut_down_to_small_pictures(small_clast):
+    clast = small_clast(patches=Patches(count=200, size=8))
+    corners = torch.arange(90.0).view(1, 1, 9, 10).expand(1, 3, 9, 10)
+    firsts = {int(patch[0, 0, 0]) for patch in clast._patches(corners)}
+    assert firsts == {0, 1, 2, 10, 11, 12}
+    assert clast._patches(torch.rand(1, 3, 5, 30)).shape == (200, 3, 5, 5)
+
+
+def test_identity_reconstructs_from_the_contents_own_code(small_clast):
+    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    data = batch()
+    content = clast.encode(data.content, ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
+    embedded = clast.clip_encoder.encode_image(torch.cat([data.content, data.style]))
+    _, own = clast._stylize_and_reconstruct(data, content, embedded, clast.prompts(data.prompt))
+    with torch.no_grad():
+        expected = clast.paint(clast.content_features(data.content[:2]), clast.image_code(data.content[:2]))
+    assert torch.allclose(own, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fraction", "modality"), [(0.0, "image"), (1.0, "text")])
+def test_text_fraction_decides_what_the_batch_is_conditioned_on(small_clast, fraction, modality):
+    clast = small_clast(text_fraction=fraction)
+    data = batch()
+    torch.manual_seed(3)
+    _, stylized = clast.loss_terms(data)
+    torch.manual_seed(3)
+    code = (
+        clast.image_code(data.style)
+        if modality == "image"
+        else clast.style_code(clast.prompts(clast._sentences(data.prompt)), "text")
+    )
+    expected = clast.paint(clast.content_features(data.content), code)
+    assert torch.allclose(stylized, expected, atol=1e-4)
+
+
+def test_weight_decay_spares_biases_norms_and_scan_constants(small_clast):
+    clast = small_clast(mixer="mamba1")
+    clast.make_optimizer = lambda groups: torch.optim.AdamW(groups, weight_decay=0.1)
+    decayed, spared = clast.configure_optimizers().param_groups
+    assert decayed["weight_decay"] == 0.1
+    assert spared["weight_decay"] == 0.0
+    names = {id(p): name for name, p in clast.named_parameters()}
+    trained = {id(p) for p in clast.parameters() if p.requires_grad}
+    assert {id(p) for group in (decayed, spared) for p in group["params"]} == trained
+    for parameter in decayed["params"]:
+        assert names[id(parameter)].endswith("weight")
+    for ending in ("A_log", ".D", ".bias"):
+        assert any(names[id(p)].endswith(ending) for p in spared["params"])
+
+
+@pytest.mark.parametrize("variant", ["paper", "impasto"])
+@pytest.mark.parametrize("condition", [{"prompt": "Ada Stipple"}, {"style": torch.rand(1, 3, 40, 50)}])
+def test_both_variants_paint_odd_sizes_from_both_conditions(small_clast, variant, condition):
+    clast = small_clast(variant=variant)
+    content = torch.rand(2, 3, 33, 50)
+    picture = clast.stylize(content, **condition)
+    assert picture.shape == content.shape
+    assert picture.std() > 0
+
+
+def test_alpha_runs_from_the_contents_own_code_to_the_style_and_beyond(small_clast):
+    clast = small_clast()
+    content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        codes = [clast.image_code(picture) for picture in (content, style)]
+        for alpha in (0.0, 0.5, 1.0, 1.5):
+            code = codes[0] + alpha * (codes[1] - codes[0])
+            expected = clast.paint(clast.content_features(content), code).clamp(0, 1)
+            assert torch.allclose(clast.stylize(content, style=style, alpha=alpha), expected, atol=1e-4)
+
+
+def test_the_paper_variant_takes_the_raw_clip_vector_and_normalises_for_imagenet(small_clast):
+    clast = small_clast(variant="paper")
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(clast.image_code(images), clast.clip_encoder.encode_image(images))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    plain = clast.encoder((images - mean) / std, ["relu1_1"])["relu1_1"]
+    assert torch.allclose(clast.encode(images, ["relu1_1"])["relu1_1"], plain)
+
+
+def test_skips_give_the_decoder_shallow_features(small_clast):
+    clast = small_clast(skips=4)
+    content = torch.rand(1, 3, 32, 32)
+    assert clast.stylize(content, prompt="Ada").shape == content.shape
+    assert set(clast.content_features(content)) >= {"relu1_1", "relu2_1"}
