@@ -19,7 +19,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Save once, on rank zero."""
-        text = self.parser.dump(self.config, skip_none=False)
+        text = self.parser.dump(self.config, skip_unset=False)
         if trainer.loggers and trainer.loggers[0].save_dir is not None:
             folder = Path(getattr(trainer.loggers[0], "log_dir", None) or trainer.loggers[0].save_dir)
             folder.mkdir(parents=True, exist_ok=True)

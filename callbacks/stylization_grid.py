@@ -135,30 +135,29 @@ def draw_grid(samples: Sequence[Sample], cell: int) -> Tensor:
         ``(3, H, W)`` in [0, 1].
     """
     columns = ["content", "condition", "stylized"] + ["truth"] * any(s.truth is not None for s in samples)
-    width = len(columns) * (cell + GAP) + GAP
-    height = CAPTION + len(samples) * (cell + CAPTION + GAP)
-    sheet = Image.new("RGB", (width, height), "white")
+    rows = [[_fitted(p, cell) for p in (s.content, s.style, s.stylized, s.truth) if p is not None] for s in samples]
+    heights = [max(picture.height for picture in row) for row in rows]
+    size = (len(columns) * (cell + GAP) + GAP, CAPTION + sum(heights) + len(rows) * (CAPTION + GAP))
+    sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
     for column, title in enumerate(columns):
         pen.text((GAP + column * (cell + GAP), 4), title, INK, font=font)
-    for row, sample in enumerate(samples):
-        top = CAPTION + row * (cell + CAPTION + GAP)
-        pictures = [sample.content, sample.style, sample.stylized, sample.truth]
-        for column, picture in enumerate(pictures[: len(columns)]):
-            if picture is not None:
-                _paste(sheet, picture, GAP + column * (cell + GAP), top, cell)
-        left = GAP + cell + GAP
-        pen.text((left, top + cell + 2), _fit(sample.prompt, font, 2 * cell), INK, font=font)
+    top = CAPTION
+    for sample, row, height in zip(samples, rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            left = GAP + column * (cell + GAP) + (cell - picture.width) // 2
+            sheet.paste(picture, (left, top + (height - picture.height) // 2))
+        pen.text((GAP + cell + GAP, top + height + 2), _fit(sample.prompt, font, 2 * cell), INK, font=font)
+        top += height + CAPTION + GAP
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
 
 
-def _paste(sheet: Image.Image, picture: Tensor, left: int, top: int, cell: int) -> None:
+def _fitted(picture: Tensor, side: int) -> Image.Image:
     image = Image.fromarray(picture.permute(1, 2, 0).numpy())
-    scale = cell / max(image.size)
+    scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    sheet.paste(image, (left + (cell - image.width) // 2, top + (cell - image.height) // 2))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _fit(text: str, font: Any, width: int) -> str:

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#b
 # Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
 HIGHER = ("val/deception", "val/ssim", "val/csd", "test/deception", "test/ssim", "test/csd")
 REFERENCES = ("_ceiling", "_floor", "_chance")
-EMBEDDED = "_embedded"
+STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names
 HIDDEN_SETTINGS = ("run_name", "runs_dir", "ckpt_path", "config", "profile", "seed_everything", "wandb")
 
 
@@ -137,7 +138,7 @@ def direction(name: str) -> Literal["higher", "lower", "none"]:
         >>> direction("val/deception_embedded"), direction("val/lpips_truth"), direction("val/deception_floor")
         ('higher', 'lower', 'none')
     """
-    if name.removesuffix(EMBEDDED).endswith(REFERENCES):
+    if STAND_INS.sub("", name).endswith(REFERENCES):
         return "none"
     return "higher" if name.startswith(HIGHER) else "lower"
 

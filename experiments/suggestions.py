@@ -68,5 +68,10 @@ def _keys_of(path: str) -> list[str]:
     """List the arguments of a class named by its import path; a base class may take what a class passes on."""
     module, _, name = path.rpartition(".")
     target = getattr(importlib.import_module(module), name, None)
-    owners = inspect.getmro(target) if inspect.isclass(target) else ()
-    return [key for owner in owners if owner is not object for key in inspect.signature(owner).parameters]
+    initialisers = [vars(owner).get("__init__") for owner in inspect.getmro(target)] if inspect.isclass(target) else []
+    return [
+        key
+        for function in initialisers
+        if inspect.isfunction(function)
+        for key in inspect.signature(function).parameters
+    ]

@@ -26,19 +26,26 @@ FOLDER = Path(__file__).resolve().parent
 
 
 class ImpastoCLI(LightningCLI):
-    """LightningCLI whose runs live in ``runs/<method>/<name>/`` and whose checkpoints know their recipe."""
+    """LightningCLI whose runs live in ``runs/<method>/<name>/`` and whose checkpoints know their recipe.
 
-    run: Run | None = None
+    Args:
+        start: False stops when everything is built, and writes nothing.
+        **kwargs: As of LightningCLI.
+    """
+
     model: StyleTransferModule
+
+    def __init__(self, *, start: bool, **kwargs: Any) -> None:
+        self.start = start
+        self.run: Run | None = None
+        super().__init__(**kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and report a mistake in one sentence."""
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            parsers = getattr(self, "_subcommand_parsers", {"": parser})
-            chosen = next((parsers[word] for word in args if word in parsers), parser)
-            keys = chosen.get_defaults(skip_validation=True).keys()
+            keys = self._parser(args[0]).get_defaults(skip_validation=True).keys()
             raise CommandLineError(explain(error, [*keys, "model", "data"])) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -51,10 +58,9 @@ class ImpastoCLI(LightningCLI):
         callbacks = list(self._get(self.config_init, "trainer").callbacks or [])
         if options.enable_progress_bar is not False:
             callbacks.append(progress_bar())
-        if self.subcommand is not None:
-            self.model.recipe = self._recipe()
-            if not options.fast_dev_run:
-                kwargs["logger"] = self._open_run(self.subcommand)
+        self.model.recipe = self._recipe()
+        if self.start and not options.fast_dev_run:
+            kwargs["logger"] = self._open_run(str(self.subcommand))
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def before_fit(self) -> None:
@@ -67,8 +73,12 @@ class ImpastoCLI(LightningCLI):
         if self.run is not None and self.trainer.is_global_zero:
             print(f"{'report':<11}{write_report([self.run.folder], self.run.folder / 'report')}")
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.start:
+            super()._run_subcommand(subcommand)
+
     def _recipe(self) -> str:
-        config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False))
+        config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_unset=False))
         return yaml.safe_dump(config["model"], sort_keys=False)
 
     def _open_run(self, subcommand: str) -> list[Logger]:
@@ -105,17 +115,17 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # that is how a dispatcher calls it
     settings: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(FOLDER / "defaults.yaml")]}
     return ImpastoCLI(
-        StyleTransferModule,
-        LightningDataModule,
+        start=run,
+        model_class=StyleTransferModule,
+        datamodule_class=LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
-        parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)} if run else settings,
-        args=_with_aliases(arguments if run else arguments[1:]),
-        run=run,
+        parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)},
+        args=_with_aliases(arguments),
     )
 
 

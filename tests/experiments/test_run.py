@@ -1,0 +1,80 @@
+import pytest
+
+from experiments import run as runs
+from experiments.run import RunOptions, connect, open_run, wandb_mode
+from lightning_modules.errors import ImpastoError
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    for name in ("LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", runs.NAME_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    return RunOptions(runs_dir=tmp_path, run_name="a")
+
+
+def test_a_taken_name_gets_a_number(options):
+    names = [open_run("m", options, job="fit", seed=0, ckpt_path=None)[0].name for _ in range(3)]
+    assert names == ["a", "a-2", "a-3"]
+
+
+def test_a_rank_that_lightning_started_writes_to_the_first_ranks_folder(options, monkeypatch):
+    first, _ = open_run("m", options, job="fit", seed=0, ckpt_path=None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    second, _ = open_run("m", RunOptions(runs_dir=options.runs_dir), job="fit", seed=0, ckpt_path=None)
+    assert first == open_run("m", options, job="fit", seed=0, ckpt_path=None)[0]
+    assert second.name == first.name
+
+
+def test_ranks_that_were_started_from_outside_need_a_name(options, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    nameless = RunOptions(runs_dir=options.runs_dir)
+    with pytest.raises(ImpastoError, match="--run_name"):
+        open_run("m", nameless, job="fit", seed=0, ckpt_path=None)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert open_run("m", nameless, job="fit", seed=0, ckpt_path=None)[0].name == "slurm-17"
+
+
+def test_latest_moves_in_one_step_and_spares_a_folder_of_that_name(options):
+    for _ in range(2):
+        run, _ = open_run("m", options, job="fit", seed=0, ckpt_path=None)
+        run.link_latest()
+    assert (options.runs_dir / "m/latest").resolve().name == "a-2"
+    (options.runs_dir / "m/latest").unlink()
+    (options.runs_dir / "m/latest").mkdir()
+    run.link_latest()
+    assert not (options.runs_dir / "m/latest").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "expected"),
+    [
+        ("auto", {}, "offline"),
+        ("auto", {"WANDB_API_KEY": "k"}, "online"),
+        ("auto", {"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "disabled"),
+        ("online", {}, "online"),
+    ],
+)
+def test_wandb_is_online_only_with_a_key(monkeypatch, mode, environment, expected):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wandb_mode(mode) == expected
+
+
+def test_a_lost_server_leaves_an_offline_run(monkeypatch, capsys):
+    import wandb
+
+    modes = []
+
+    def init(**settings):
+        modes.append(settings["mode"])
+        if settings["mode"] == "online":
+            raise wandb.errors.CommError("no route to host")
+        return type("Run", (), {"define_metric": lambda *_, **__: None})()
+
+    monkeypatch.setattr(wandb, "init", init)
+    connect({"dir": "somewhere"}, "online")
+    assert modes == ["online", "offline"]
+    assert "no route to host" in capsys.readouterr().out

@@ -1,0 +1,78 @@
+"""Every YAML of every method: it parses, it builds, and what it prints is itself again."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments.cli import execute
+from experiments.training import main
+
+ROOT = Path(__file__).parents[1] / "experiments"
+# A method's folder of YAML has a package of the same name; other folders hold launch files and the like.
+METHODS = sorted(path.parent.name for path in (ROOT.parent / "lightning_modules").glob("*/module.py"))
+CONFIGS = [path for method in METHODS for path in sorted((ROOT / method).glob("**/*.yaml"))]
+OVERLAYS = sorted((ROOT / "overlays").glob("*.yaml"))
+# Big networks come from the network's caches; a test has neither.
+WITHOUT_DOWNLOADS = ["--model.weights", "random"]
+
+
+def name(path):
+    return str(path.relative_to(ROOT).with_suffix(""))
+
+
+def configured(path):
+    """Return the options that complete a file which holds differences to another profile only."""
+    settings = yaml.safe_load(path.read_text())
+    base = (
+        []
+        if "data" in settings
+        else ["--config", str(path.parents[len(path.relative_to(ROOT).parts) - 2] / "tiny.yaml")]
+    )
+    return ["fit", *base, "--config", str(path)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_tiny_and_a_full_profile(method):
+    assert {"tiny.yaml", "full.yaml"} <= {path.name for path in (ROOT / method).glob("*.yaml")}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_print_config_round_trip(path, tmp_path, capsys):
+    def printed(arguments):
+        with pytest.raises(SystemExit) as stop:
+            execute([*arguments, "--print_config"])
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    first = printed(configured(path))
+    again = tmp_path / "printed.yaml"
+    again.write_text(first)
+    assert printed(["fit", "--config", str(again)]) == first
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_it_builds(path):
+    cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.strategy", "auto"]
+    plain = ["--trainer.precision", "32-true", "--trainer.num_nodes", "1"]
+    cli = main([*configured(path), *WITHOUT_DOWNLOADS, *cpu, *plain], run=False)
+    assert cli.model.method == path.relative_to(ROOT).parts[0]
+    assert cli.trainer.max_steps > 0
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=name)
+def test_an_overlay_changes_only_what_it_names(path, capsys):
+    def printed(*arguments):
+        with pytest.raises(SystemExit):
+            execute(["fit", "--config", str(ROOT / METHODS[0] / "tiny.yaml"), *arguments, "--print_config"])
+        return yaml.safe_load(capsys.readouterr().out)
+
+    plain, laid = printed(), printed("--config", str(path))
+    overlay = yaml.safe_load(path.read_text())
+    for section, values in overlay.items():
+        if isinstance(values, dict):
+            assert {key: laid[section][key] for key in values} == values
+        else:
+            assert laid[section] == values
+    assert laid["model"] == plain["model"]
+    assert laid["trainer"]["callbacks"] == plain["trainer"]["callbacks"]
