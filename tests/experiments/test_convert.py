@@ -18,9 +18,8 @@ def test_what_cannot_be_converted_is_one_sentence(tmp_path, capsys, arguments, w
 
 
 def test_a_file_of_other_weights_writes_nothing(tmp_path, capsys):
-    torch.save({"somewhere.else": torch.zeros(3)}, tmp_path / "other.pth")
-    assert (
-        execute(["convert", "clast", "--from", str(tmp_path / "other.pth"), "--out", str(tmp_path / "out.ckpt")]) == 1
-    )
+    other, out = tmp_path / "other.pth", tmp_path / "out.ckpt"
+    torch.save({"somewhere.else": torch.zeros(3)}, other)
+    assert execute(["convert", "clast", "--from", str(other), "--out", str(out)]) == 1
     assert "nothing was written" in capsys.readouterr().err
     assert not out.exists()
