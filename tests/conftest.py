@@ -1,4 +1,7 @@
 import os
+from pathlib import Path
+
+import pytest
 
 # Set before any test imports a library that reads them: no network, no account, one thread per process.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -7,3 +10,48 @@ os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+METHODS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/tiny.yaml"))
+
+SMALL_DATA = """
+data:
+  class_path: datamodules.style_transfer.ProceduralArtDataModule
+  init_args:
+    root: {root}
+    picture_size: 96
+    contents_per_split: {{train: 4, val: 2, test: 2}}
+    size: 64
+    batch_size: 4
+    artists_per_batch: 2
+    batches_per_epoch: 4
+    val_batch_size: 2
+trainer:
+  enable_progress_bar: false
+"""
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def method(request):
+    """Every method in turn: whoever has a tiny profile."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """Return a YAML overlay that puts any profile on a few small procedural pictures."""
+    folder = tmp_path_factory.mktemp("small")
+    overlay = folder / "small.yaml"
+    overlay.write_text(SMALL_DATA.format(root=folder / "art"))
+    return overlay
+
+
+@pytest.fixture(scope="session")
+def tiny(small_data):
+    """Return a function from a method to the options of its tiny profile on small data, a few CPU iterations long."""
+
+    def options(method, *overlays):
+        files = [EXPERIMENTS / method / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", small_data, *overlays]
+        return [word for file in files for word in ("--config", str(file))]
+
+    return options
