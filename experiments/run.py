@@ -161,6 +161,7 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
     except (wandb.errors.Error, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         print(f"W&B cannot be reached ({reason}); the run is recorded offline in {settings['dir']}/wandb.")
+        wandb.teardown()  # its service still holds the id of the run that failed
         run = wandb.init(**settings, mode="offline", settings=quiet)
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

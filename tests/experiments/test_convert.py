@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from experiments.cli import execute
+from experiments.commands import convert
 
 
 @pytest.mark.parametrize(
@@ -17,9 +20,17 @@ def test_what_cannot_be_converted_is_one_sentence(tmp_path, capsys, arguments, w
     assert not (tmp_path / "out.ckpt").exists()
 
 
-def test_a_file_of_other_weights_writes_nothing(tmp_path, capsys):
-    other, out = tmp_path / "other.pth", tmp_path / "out.ckpt"
-    torch.save({"somewhere.else": torch.zeros(3)}, other)
-    assert execute(["convert", "clast", "--from", str(other), "--out", str(out)]) == 1
-    assert "nothing was written" in capsys.readouterr().err
-    assert not out.exists()
+@pytest.mark.parametrize("complete", [True, False])
+def test_only_a_complete_conversion_is_written(tmp_path, monkeypatch, capsys, complete):
+    conversion = SimpleNamespace(complete=complete, checkpoint={"x": torch.ones(2)}, report=lambda: "mapped 1 tensor")
+    monkeypatch.setattr(convert, "_mapping", lambda _: SimpleNamespace(convert=lambda _: conversion))
+    out = tmp_path / "new/out.ckpt"
+    status = execute(["convert", "clast", "--from", str(tmp_path / "released.pth"), "--out", str(out)])
+    written = capsys.readouterr()
+    assert "mapped 1 tensor" in written.out
+    assert (status, out.exists()) == ((0, True) if complete else (1, False))
+    if complete:
+        assert written.out.splitlines()[-1] == str(out)
+        assert torch.equal(torch.load(out, weights_only=True)["x"], torch.ones(2))
+    else:
+        assert "nothing was written" in written.err

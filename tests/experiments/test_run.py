@@ -75,6 +75,7 @@ def test_a_lost_server_leaves_an_offline_run(monkeypatch, capsys):
         return type("Run", (), {"define_metric": lambda *_, **__: None})()
 
     monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "teardown", lambda: None)
     connect({"dir": "somewhere"}, "online")
     assert modes == ["online", "offline"]
     assert "no route to host" in capsys.readouterr().out
