@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002 - toys ignore much of what the contract hands them
 """Inference and checkpoints of the contract, on a toy; training is in test_base_training.py."""
 
 import pytest

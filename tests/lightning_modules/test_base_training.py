@@ -1,4 +1,3 @@
-# ruff: noqa: ARG002 - toys ignore much of what the contract hands them
 """The training half of the contract, on two toys: one network, and a generator against a discriminator."""
 
 import copy
