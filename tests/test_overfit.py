@@ -1,0 +1,74 @@
+"""Every method can learn one batch by heart: its own total loss falls by half, and the seed decides the curve."""
+
+import pytest
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from torch.utils.data import DataLoader
+
+from experiments.cli import FOLDER
+from experiments.training import main
+
+ITERATIONS = 60
+
+
+class OneBatch(LightningDataModule):
+    """The first training batch of another data module, again and again."""
+
+    def __init__(self, data):
+        super().__init__()
+        data.prepare_data()
+        data.setup("fit")
+        self.artists = data.artists
+        self.batch = next(iter(data.train_dataloader()))
+
+    def train_dataloader(self):
+        return DataLoader([self.batch] * ITERATIONS, batch_size=None)
+
+
+class Curve(Callback):
+    def __init__(self):
+        self.values = []
+
+    def on_train_batch_end(self, trainer, *args):
+        self.values.append(float(trainer.callback_metrics["train/total"]))
+
+
+@pytest.fixture(scope="module")
+def overfit(method, tiny):
+    """Return a function that trains on one batch and returns the total loss of every iteration."""
+    overlays = [path for path in [FOLDER / method / "overfit.yaml"] if path.is_file()]
+
+    def run(seed, iterations):
+        cli = main(
+            ["fit", *tiny(method, *overlays), "--trainer.logger", "false", f"--seed_everything={seed}"], run=False
+        )
+        curve = Curve()
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=iterations,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[curve],
+            limit_val_batches=0,
+        )
+        trainer.fit(cli.model, datamodule=OneBatch(cli.datamodule))
+        return curve.values
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def curve(overfit):
+    return overfit(0, ITERATIONS)
+
+
+def test_the_total_loss_falls_by_half_within_sixty_iterations(curve):
+    assert len(curve) == ITERATIONS
+    last = sum(curve[-5:]) / 5  # prompts and crops are drawn anew every time
+    assert last < curve[0] / 2, curve
+
+
+def test_the_same_seed_gives_the_same_curve_and_another_one_does_not(overfit, curve):
+    assert overfit(0, 8) == curve[:8]
+    assert overfit(1, 8) != curve[:8]

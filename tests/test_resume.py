@@ -1,0 +1,91 @@
+"""A run that dies by kill -9 continues with --ckpt_path last, to the same bits as one that was left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from experiments.cli import FOLDER
+
+KILLER = """
+import os
+import signal
+
+from lightning.pytorch import Callback
+
+
+class Killer(Callback):
+    def __init__(self, iteration: int):
+        self.iteration = iteration
+
+    def on_train_batch_start(self, trainer, *args):
+        if trainer.global_step == self.iteration:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+# An epoch has 4 iterations: the checkpoint at 6 and the kill at 7 are both in the middle of one.
+SAVING = """
+trainer:
+  max_steps: 11
+  callbacks+:
+    - class_path: callbacks.last_checkpoint.LastCheckpoint
+      init_args:
+        every_n_iterations: 3
+"""
+
+DYING = """
+trainer:
+  callbacks+:
+    - class_path: killer.Killer
+      init_args:
+        iteration: 7
+"""
+
+
+def fit(folder, options, *more):
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "experiments", "fit", *options, f"--runs_dir={folder}/runs", *more],
+        cwd=FOLDER.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split()])},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_to_the_same_weights(method, tiny, tmp_path):
+    (tmp_path / "killer.py").write_text(KILLER)
+    saving, dying = tmp_path / "saving.yaml", tmp_path / "dying.yaml"
+    saving.write_text(SAVING)
+    dying.write_text(DYING)
+
+    straight = fit(tmp_path, tiny(method, saving), "--run_name=straight")
+    assert straight.returncode == 0, straight.stderr
+    killed = fit(tmp_path, tiny(method, saving, dying), "--run_name=killed")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    last = {name: tmp_path / "runs" / method / name / "checkpoints" / "last.ckpt" for name in ("straight", "killed")}
+    assert torch.load(last["killed"], weights_only=True)["global_step"] == 6
+    again = fit(tmp_path, tiny(method, saving), "--run_name=killed", "--ckpt_path=last")
+    assert again.returncode == 0, again.stderr
+
+    one, other = (torch.load(last[name], weights_only=True) for name in ("straight", "killed"))
+    assert one["global_step"] == other["global_step"] == 11
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+    assert one["lr_schedulers"] == other["lr_schedulers"]
+    assert same(one["optimizer_states"], other["optimizer_states"])
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
