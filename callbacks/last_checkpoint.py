@@ -37,7 +37,7 @@ class LastCheckpoint(Checkpoint):
             return
         folder = Path(trainer.log_dir) / "checkpoints"
         temporary = folder / ".last.ckpt.part"
-        trainer.save_checkpoint(temporary)  # every rank takes part
+        trainer.save_checkpoint(temporary, weights_only=False)  # with the optimisers; every rank takes part
         if trainer.is_global_zero:
             temporary.replace(folder / "last.ckpt")
         self._saved_at = trainer.global_step

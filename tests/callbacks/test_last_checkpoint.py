@@ -14,7 +14,7 @@ class FakeTrainer:
         self.log_dir = str(folder)
         self.saved = []
 
-    def save_checkpoint(self, path):
+    def save_checkpoint(self, path, weights_only):
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text(str(self.global_step))
         self.saved.append(self.global_step)
@@ -35,7 +35,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     trainer.global_step = 1
     callback.on_train_batch_end(trainer, None)
 
-    def fails(path):
+    def fails(path, weights_only):
         Path(path).write_text("half")
         raise OSError("disk full")
 
