@@ -16,6 +16,7 @@ from lightning_modules.types import Stylization
 from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips, load_vgg
 from metrics.base import source_of
 from metrics.deception import DeceptionRate
+from metrics.functional.precision import has_float64
 from metrics.perceptual import PerceptualDistance
 from metrics.sample_table import SampleTable
 from metrics.ssim import StructuralSimilarity
@@ -141,10 +142,12 @@ class StyleMetrics(Callback):
     # ------------------------------------------------------------------ one epoch
 
     def _start(self, pl_module: LightningModule) -> None:
-        self._table = SampleTable(COLUMNS).to(pl_module.device)
-        nothing = torch.empty(0, dtype=torch.int64, device=pl_module.device)
+        # On the module's device, because NCCL gathers nothing else.
+        device = pl_module.device if has_float64(pl_module.device) else torch.device("cpu")
+        self._table = SampleTable(COLUMNS).to(device)
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
         # A rank without batches must bring a table of the right shape to the gather.
-        self._table.update(nothing, nothing, torch.empty(0, len(COLUMNS), device=pl_module.device))
+        self._table.update(nothing, nothing, torch.empty(0, len(COLUMNS), device=device))
 
     def _measure(self, outputs: Stylization) -> None:
         assert self._judges is not None  # noqa: S101 - setup() came first

@@ -28,6 +28,11 @@ def full_precision(device: torch.device) -> Iterator[None]:
         conv.fp32_precision = before
 
 
+def has_float64(device: torch.device) -> bool:
+    """Return whether the device computes in float64; Apple's GPUs do not."""
+    return device.type != "mps"
+
+
 def as_float64(tensor: Tensor) -> Tensor:
-    """Return the tensor in float64; from Apple's GPUs, which lack it, on the CPU."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+    """Return the tensor in float64, on the CPU where its own device lacks that."""
+    return (tensor if has_float64(tensor.device) else tensor.cpu()).double()
