@@ -16,7 +16,7 @@ from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
 
 MERGES = 2048
 MERGES_FILE = "clip_merges.txt.gz"
-SIZE = 128
+SIZE = 96
 MODEL = {
     "embed_dim": 128,
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 24, "image_size": SIZE, "head_width": 64},
@@ -30,7 +30,7 @@ MODEL = {
 }
 
 
-def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 500) -> dict[str, float]:
+def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 900) -> dict[str, float]:
     """Train the CLIP, write it to ``folder`` and return the figures measured on held-out contents.
 
     The loss is CLIP's with several right answers: a caption such as "a painting by X" is true of every X in the
@@ -43,12 +43,12 @@ def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, ste
     torch.manual_seed(seed)
     _write_merges(folder / MERGES_FILE)
     tokenizer = open_clip.SimpleTokenizer(bpe_path=str(folder / MERGES_FILE), context_length=32)
-    model = open_clip.CLIP(**MODEL)
+    model = open_clip.CLIP(**MODEL).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.5e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.5e-3, total_steps=steps, pct_start=0.1)
     photographs = train_set.photographs()
-    painted = batches(train_set.paintings(), 56, steps, generator)
-    plain = batches(photographs, 8, steps, generator)
+    painted = batches(train_set.paintings(), 36, steps, generator)
+    plain = batches(photographs, 12, steps, generator)
     for step, batch in enumerate(torch.cat(pair) for pair in zip(painted, plain, strict=True)):
         images, captions, truth = _sample(train_set, batch, generator)
         loss = _loss(model, images, tokenizer(captions), truth)
@@ -80,7 +80,8 @@ def _sample(gallery: Gallery, batch: Tensor, generator: torch.Generator) -> tupl
 
 def _loss(model: Any, images: Tensor, tokens: Tensor, truth: Tensor) -> Tensor:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (OPENAI_MEAN, OPENAI_STD))
-    pictures = model.encode_image((images - mean) / std, normalize=True)
+    normalised = ((images - mean) / std).contiguous(memory_format=torch.channels_last)  # 1.5 times faster on a CPU
+    pictures = model.encode_image(normalised, normalize=True)
     logits = model.logit_scale.exp() * pictures @ model.encode_text(tokens, normalize=True).T
     target = truth.to(logits)
     to_text = F.cross_entropy(logits, target / target.sum(1, keepdim=True))

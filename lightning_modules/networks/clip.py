@@ -62,7 +62,10 @@ class CLIPEncoder(FrozenNetwork):
         Returns:
             ``(B, D)``.
         """
-        features: Tensor = self.model.encode_image((self._square(images) - self.mean) / self.std)
+        x = (self._square(images) - self.mean) / self.std
+        if x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)  # 1.5 times faster there
+        features: Tensor = self.model.encode_image(x)
         return features
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
