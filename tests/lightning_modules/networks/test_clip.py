@@ -1,0 +1,75 @@
+"""The CLIP encoder: preprocessing, shapes, differentiability, frozenness; on a toy tower."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
+
+
+class ToyCLIP(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = SimpleNamespace(image_size=(8, 8), output_dim=5)
+        self.seen: list[Tensor] = []
+        self.norm = nn.BatchNorm2d(3)
+        self.project = nn.Linear(3, 5)
+
+    def encode_image(self, images: Tensor) -> Any:
+        self.seen.append(images)
+        return self.project(self.norm(images).mean((2, 3)))
+
+    def encode_text(self, tokens: Tensor) -> Any:
+        return self.project(tokens.float())
+
+
+def tokenizer(texts: list[str]) -> Tensor:
+    return torch.tensor([[len(text), ord(text[0]), 1] for text in texts])
+
+
+@pytest.fixture
+def encoder() -> CLIPEncoder:
+    torch.manual_seed(0)
+    return CLIPEncoder(ToyCLIP(), tokenizer, "random")
+
+
+def test_shapes_and_attributes(encoder: CLIPEncoder) -> None:
+    assert (encoder.embed_dim, encoder.image_size) == (5, 8)
+    assert encoder.encode_image(torch.rand(2, 3, 20, 9)).shape == (2, 5)
+    assert encoder.encode_text(["one", "three"]).shape == (2, 5)
+    assert encoder.encode_text(("a tuple",)).shape == (1, 5)
+
+
+def test_a_picture_of_the_right_size_is_only_normalised(encoder: CLIPEncoder) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    encoder.encode_image(images)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (OPENAI_MEAN, OPENAI_STD))
+    torch.testing.assert_close(encoder.model.seen[-1], (images - mean) / std)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 32), (31, 16), (3, 5), (1, 1), (8, 9)])
+def test_the_centre_square_is_seen(encoder: CLIPEncoder, height: int, width: int) -> None:
+    encoder.encode_image(torch.rand(1, 3, height, width))
+    assert encoder.model.seen[-1].shape == (1, 3, 8, 8)
+
+
+def test_resizing_is_bicubic_and_antialiased(encoder: CLIPEncoder) -> None:
+    images = torch.rand(1, 3, 16, 16)
+    encoder.encode_image(images)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (OPENAI_MEAN, OPENAI_STD))
+    expected = F.interpolate(images, size=(8, 8), mode="bicubic", antialias=True)
+    torch.testing.assert_close(encoder.model.seen[-1] * std + mean, expected)
+
+
+def test_it_stays_frozen_but_lets_gradients_through(encoder: CLIPEncoder) -> None:
+    nn.Sequential(encoder).train()
+    assert not any(module.training for module in encoder.modules())
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    images = torch.rand(1, 3, 12, 12, requires_grad=True)
+    encoder.encode_image(images).sum().backward()
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0
