@@ -32,6 +32,7 @@ COLUMNS = (
     "ssim_truth",
     "lpips_truth",
 )
+UNTRAINED = "deception_untrained"
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +45,8 @@ class StyleMetrics(Callback):
       ``deception_ceiling``, the same of true paintings, and ``deception_floor``, of the untouched contents. These two
       are measured in the first validation only and logged with every one. Artists that the classifier does not know,
       by name, are not counted.
+    - ``deception_untrained``: the same of the model before its first step, where the sanity check covers the whole
+      validation split (``num_sanity_val_steps: -1``).
     - ``ssim_content``, ``lpips_content``: how much of the content is left; ``style_loss``: distance from the style.
     - ``ssim_truth``, ``lpips_truth``: against the content as the artist painted it, where the data has that.
 
@@ -81,6 +84,7 @@ class StyleMetrics(Callback):
         self._names: dict[int, str] = {}
         self._baselines: dict[int | None, dict[str, float]] = {}
         self._told = False
+        self._untrained: float | None = None
 
     # ------------------------------------------------------------------ hooks
 
@@ -95,6 +99,14 @@ class StyleMetrics(Callback):
                     perceptual or load_lpips(self._weights),
                     classifier or load_artist_classifier(self._classifier),
                 )
+
+    def state_dict(self) -> dict[str, float | None]:
+        """Keep what a resumed run cannot measure again."""
+        return {"untrained": self._untrained}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore it."""
+        self._untrained = state_dict["untrained"]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start a new table."""
@@ -114,7 +126,7 @@ class StyleMetrics(Callback):
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Measure the batch."""
-        if not trainer.sanity_checking and isinstance(outputs, dict):
+        if isinstance(outputs, dict) and (not trainer.sanity_checking or _sanity_check_is_whole(trainer)):
             self._measure(outputs)  # type: ignore[arg-type]
 
     def on_test_batch_end(
@@ -134,6 +146,8 @@ class StyleMetrics(Callback):
         """Log the means."""
         if not trainer.sanity_checking:
             self._finish(trainer, pl_module, "val")
+        elif _sanity_check_is_whole(trainer):
+            self._untrained = _means(self._table.compute()[2].cpu()).get("deception")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means."""
@@ -170,6 +184,8 @@ class StyleMetrics(Callback):
                 key: {name: mean[name] for name in BASELINES if name in mean} for key, mean in means.items()
             }
         means = {key: mean | self._baselines.get(key, {}) for key, mean in means.items()}
+        if self._untrained is not None:
+            means[None][UNTRAINED] = self._untrained
 
         keys, lines = self._judges.keys(), self._judges.conventions()
         pl_module.log_dict({f"{stage}/{keys[name]}": mean for name, mean in means[None].items()}, sync_dist=True)
@@ -236,7 +252,7 @@ class _Judges:
 
     def keys(self) -> dict[str, str]:
         """Return the name under which each column is logged."""
-        return {column: column + _suffix(self.sources[column.split("_", maxsplit=1)[0]]) for column in COLUMNS}
+        return {column: column + _suffix(self.sources[column.split("_", maxsplit=1)[0]]) for column in (*COLUMNS, UNTRAINED)}
 
     def conventions(self) -> dict[str, str]:
         """Return one line per column."""
@@ -245,12 +261,17 @@ class _Judges:
             "deception": rate,
             "deception_ceiling": f"of true paintings: {rate}",
             "deception_floor": f"of untouched contents: {rate}",
+            UNTRAINED: f"before the first step: {rate}",
             "ssim_content": f"against the content: {self.ssim.convention}",
             "lpips_content": f"against the content: {self.perceptual.convention}",
             "style_loss": f"against the style: {self.style_loss.convention}",
             "ssim_truth": f"against the artist's own painting of the content: {self.ssim.convention}",
             "lpips_truth": f"against the artist's own painting of the content: {self.perceptual.convention}",
         }
+
+
+def _sanity_check_is_whole(trainer: Trainer) -> bool:
+    return math.isinf(trainer.num_sanity_val_steps)
 
 
 def _suffix(source: str) -> str:

@@ -10,13 +10,14 @@ class GradientBalance(nn.Module):
     """Scale loss terms so that their gradients at the output image stand in given ratios.
 
     Each term is divided by the norm of its own gradient with respect to the image and multiplied by its ratio and by
-    the first term's gradient norm, so the first term keeps its natural size. Norms are averaged over the measurements
-    and over ranks, and then held: a term that has converged must not be amplified for having a small gradient.
+    the first term's gradient norm, so the first term keeps its natural size. Norms are running means over measurements
+    and ranks: what an untrained network paints says little about the gradients at a picture.
 
     Args:
         terms: Names of the terms that are measured; the first one is the unit.
         every: Iterations between two measurements.
         until: Iteration after which the scales are held; 0 never measures, and all scales are 1.
+        momentum: Weight of a measurement in the running mean, once there have been enough for a plain mean.
 
     Source: ours; CLAST publishes no loss weights.
     """
@@ -24,11 +25,12 @@ class GradientBalance(nn.Module):
     norms: Tensor
     measurements: Tensor
 
-    def __init__(self, terms: Sequence[str], *, every: int = 20, until: int = 200) -> None:
+    def __init__(self, terms: Sequence[str], *, every: int = 20, until: int = 2000, momentum: float = 0.2) -> None:
         super().__init__()
         self.terms = tuple(terms)
         self.every = every
         self.until = until
+        self.momentum = momentum
         self.register_buffer("norms", torch.zeros(len(self.terms)))
         self.register_buffer("measurements", torch.zeros((), dtype=torch.long))
 
@@ -50,7 +52,7 @@ class GradientBalance(nn.Module):
     def update(self, norms: Tensor) -> None:
         """Fold one measurement ``(T,)``, already averaged over ranks, into the running mean."""
         self.measurements += 1
-        self.norms.lerp_(norms.to(self.norms), float(1 / self.measurements))
+        self.norms.lerp_(norms.to(self.norms), max(self.momentum, float(1 / self.measurements)))
 
     def scale(self, name: str) -> Tensor | float:
         """Return what the term's YAML weight is multiplied by."""

@@ -28,7 +28,7 @@ from lightning_modules.weights import WeightsSource, load_clip, load_lpips, load
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
 STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
-BALANCED_TERMS = ("content", "style", "clip", "clip_patch", "contrastive", "lpips")
+TERMS = ("content", "style", "clip", "clip_patch", "contrastive", "lpips", "identity", "tv")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -45,7 +45,7 @@ class LossWeights:
         contrastive: Supervised contrast over artist labels.
         lpips: LPIPS, out against content.
         identity: Mean absolute error when a content is its own style; not balanced.
-        tv: Total variation; not balanced.
+        tv: Total variation.
     """
 
     content: float = 1.0
@@ -93,6 +93,8 @@ class CLAST(StyleTransferModule):
         loss: Weight of each loss term.
         patches: Crops of the patch-wise directional loss.
         content_layers: Layers of the content loss.
+        content_scales: The content loss is a mean over pictures shrunk by these factors; 1 alone in the paper. Where
+            brush strokes are as large as things, shrunken pictures show the things and not the strokes.
         temperature: Of the supervised contrast.
         text_fraction: Share of training samples that are conditioned on text, the rest on the style image.
         identity_fraction: Share of the batch that is also reconstructed with the content as its own style.
@@ -123,6 +125,7 @@ class CLAST(StyleTransferModule):
         loss: LossWeights = LossWeights(),
         patches: Patches = Patches(),
         content_layers: Sequence[str] = ("relu4_1", "relu5_1"),
+        content_scales: Sequence[int] = (1,),
         temperature: float = 0.07,
         text_fraction: float = 0.5,
         identity_fraction: float = 0.0,
@@ -139,6 +142,7 @@ class CLAST(StyleTransferModule):
         self.loss = loss
         self.patches = patches
         self.content_layers = tuple(content_layers)
+        self.content_scales = tuple(content_scales)
         self.temperature = temperature
         self.text_fraction = text_fraction
         self.identity_fraction = identity_fraction
@@ -162,7 +166,7 @@ class CLAST(StyleTransferModule):
         )
         self.proj = nn.Linear(style_dim, style_dim)
         self.balance = GradientBalance(
-            [name for name in BALANCED_TERMS if getattr(loss, name)], every=balance_every, until=balance_until
+            [name for name in TERMS if getattr(loss, name)], every=balance_every, until=balance_until
         )
         self.prompts = PromptEncoder(self.clip_encoder)
         self.perspective = RandomPerspective(patches.distortion, p=1.0)
@@ -225,9 +229,9 @@ class CLAST(StyleTransferModule):
         """One iteration of the one optimiser."""
         optimizer = self._optimizers()[0]
         with self.optimizing(optimizer) as backward:
-            terms, stylized = self.loss_terms(batch)
+            terms, pictures = self.loss_terms(batch)
             if self.balance.due(self.global_step):
-                norms = self.balance.measure(terms, stylized)
+                norms = self.balance.measure(terms, pictures)
                 self.balance.update(gather_with_gradient(norms[None]).mean(0))
             weights = {name: getattr(self.loss, name) * self.balance.scale(name) for name in terms}
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
@@ -236,7 +240,10 @@ class CLAST(StyleTransferModule):
         self.log_dict({f"weight/{name}": float(weight) for name, weight in weights.items()})
 
     def loss_terms(self, batch: StyleBatch) -> tuple[dict[str, Tensor], Tensor]:
-        """Return every unweighted term whose weight is not 0, and the stylised batch ``(B, 3, H, W)``."""
+        """Return every unweighted term whose weight is not 0, and the pictures that the terms judge.
+
+        The pictures, ``(B + R, 3, H, W)``, are the stylised batch and then the R reconstructions of ``identity``.
+        """
         size = len(batch.content)
         with torch.no_grad():
             known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
@@ -246,30 +253,47 @@ class CLAST(StyleTransferModule):
             embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
             self.style_code.update_image_mean(gather_with_gradient(embedded[size : 2 * size]))
             texts = self.prompts(self._sentences(batch.prompt))
-        stylized, reconstructed = self._stylize_and_reconstruct(batch, content, embedded, texts)
+        pictures = self._stylize_and_reconstruct(batch, content, embedded, texts)
+        stylized, reconstructed = pictures[:size], pictures[size:]
         painted = self.encode(stylized, STYLE_LAYERS)
-        terms = {"content": content_loss(painted, content, self.content_layers), "style": style_loss(painted, style)}
+        terms = {
+            "content": self._content_term(batch.content, stylized, content, painted),
+            "style": style_loss(painted, style),
+        }
         terms |= self._clip_terms(batch, stylized, embedded, texts)
         if self.perceptual is not None:
             terms["lpips"] = self.perceptual(stylized, batch.content).mean()
-        if reconstructed is not None:
+        if len(reconstructed):
             terms["identity"] = F.l1_loss(reconstructed, batch.content[: len(reconstructed)])
         if self.loss.tv:
             terms["tv"] = total_variation(stylized)
-        return {name: term for name, term in terms.items() if getattr(self.loss, name)}, stylized
+        return {name: term for name, term in terms.items() if getattr(self.loss, name)}, pictures
 
     def _stylize_and_reconstruct(
         self, batch: StyleBatch, content: Mapping[str, Tensor], embedded: Tensor, texts: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Tensor:
         size = len(batch.content)
         by_text = torch.rand(size, 1, device=embedded.device) < self.text_fraction
         code = torch.where(by_text, self.style_code(texts, "text"), self.style_code(embedded[size : 2 * size], "image"))
         own = round(self.identity_fraction * size) if self.loss.identity else 0
         if not own:
-            return self.paint(content, code), None
+            return self.paint(content, code)
         features = {name: torch.cat([map_, map_[:own]]) for name, map_ in content.items()}
-        pictures = self.paint(features, torch.cat([code, self.style_code(embedded[:own], "image")]))
-        return pictures[:size], pictures[size:]
+        return self.paint(features, torch.cat([code, self.style_code(embedded[:own], "image")]))
+
+    def _content_term(
+        self, content: Tensor, stylized: Tensor, known: Mapping[str, Tensor], painted: Mapping[str, Tensor]
+    ) -> Tensor:
+        losses = []
+        for scale in self.content_scales:
+            if scale == 1:
+                losses.append(content_loss(painted, known, self.content_layers))
+                continue
+            with torch.no_grad():
+                target = self.encode(F.avg_pool2d(content, scale), self.content_layers)
+            shrunk = self.encode(F.avg_pool2d(stylized, scale), self.content_layers)
+            losses.append(content_loss(shrunk, target, self.content_layers))
+        return torch.stack(losses).mean()
 
     def _clip_terms(self, batch: StyleBatch, stylized: Tensor, embedded: Tensor, texts: Tensor) -> dict[str, Tensor]:
         size = len(stylized)

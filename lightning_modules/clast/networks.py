@@ -146,7 +146,8 @@ class DecoderLayer(nn.Module):
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` under the style code ``(B, style_dim)``."""
         features = self.convolution(features)
         if self.norm is not None:
-            features = F.instance_norm(features)
+            # One group a channel is instance norm, and has a kernel for either memory format.
+            features = F.group_norm(features, features.shape[1])
         if self.norm == "styled":
             scale, shift = self.affine(style)[..., None, None].chunk(2, dim=1)
             features = features * (1 + scale) + shift
@@ -190,6 +191,7 @@ class Decoder(nn.Module):
         self.stage1 = layer(quarter + skips, quarter, norm)
         self.to_rgb = layer(quarter, 3, None, relu=False)
         self.skips = nn.ModuleList(GatedSkip(c, skips, style_dim) for c in skip_channels) if skips else None
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, fused: Sequence[Tensor], style: Tensor, shallow: Sequence[Tensor] = ()) -> Tensor:
         """Paint.
@@ -202,7 +204,8 @@ class Decoder(nn.Module):
         Returns:
             ``(B, 3, H, W)``, unbounded.
         """
-        fine, middle, coarse = fused
+        # Convolutions and norms together take about half the time in this format, measured on a CPU with AVX-512.
+        fine, middle, coarse = (map_.contiguous(memory_format=torch.channels_last) for map_ in fused)
         upsampled = F.interpolate(coarse, scale_factor=2.0, mode="bilinear")
         features = middle + self.merge(upsampled, style)
         features = F.interpolate(self.expand(features, style), scale_factor=2.0, mode="bilinear")

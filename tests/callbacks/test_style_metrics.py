@@ -248,3 +248,24 @@ def test_two_ranks_log_what_one_logs(tmp_path, validated):
     assert [line.split(",")[:2] for line in table.splitlines()[1:]] == [
         [a, n] for a, n in zip(ARTISTS, "322", strict=True)
     ]
+
+
+class Learning(Tinting):
+    """Leaves pictures alone until its first step."""
+
+    def validation_step(self, batch):
+        output = super().validation_step(batch)
+        if not self.weight:
+            output["stylized"] = batch.content
+        return output
+
+
+def test_a_whole_sanity_check_measures_the_untrained_model(tmp_path):
+    callback = make_callback()
+    trainer = make_trainer(tmp_path, callback, max_steps=2, num_sanity_val_steps=-1)
+    trainer.fit(Learning(), loader(), loader())
+    assert float(trainer.callback_metrics["val/deception_untrained_embedded"]) == pytest.approx(3 / 7)
+    assert float(trainer.callback_metrics["val/deception_embedded"]) == pytest.approx(5 / 7)
+    resumed = make_callback()
+    resumed.load_state_dict(callback.state_dict())
+    assert resumed.state_dict() == callback.state_dict()
