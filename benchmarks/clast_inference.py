@@ -5,8 +5,7 @@ python -m benchmarks.clast_inference --size 512 --out clast.json
 Three models: the tiny profile with the embedded weights, and the paper's full size with random weights and either
 mixer. The style code is computed once and cached, as in a stream of pictures; batch 1. On a CPU the figure is the
 time of all threads, which other programs disturb less than the clock on the wall does; on a GPU, synchronised wall
-time,
-to be read beside the paper's 0.03 s per 512x512 image.
+time, to be read beside the paper's 0.03 s per 512x512 image.
 """
 
 import argparse

@@ -252,7 +252,8 @@ class _Judges:
 
     def keys(self) -> dict[str, str]:
         """Return the name under which each column is logged."""
-        return {column: column + _suffix(self.sources[column.split("_", maxsplit=1)[0]]) for column in (*COLUMNS, UNTRAINED)}
+        columns = (*COLUMNS, UNTRAINED)
+        return {column: column + _suffix(self.sources[column.split("_", maxsplit=1)[0]]) for column in columns}
 
     def conventions(self) -> dict[str, str]:
         """Return one line per column."""

@@ -279,7 +279,7 @@ def _pretrained_clip(model: str) -> CLIPEncoder:
     except (OSError, RuntimeError) as error:
         raise ImpastoError(
             f"OpenAI's CLIP {model} is not in the cache and cannot be fetched ({error}): run `hf download "
-            f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, or choose --weights embedded."
+            f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, or take embedded weights."
         ) from error
     return CLIPEncoder(network, open_clip.get_tokenizer(model), f"open_clip {model} openai")
 

@@ -209,7 +209,7 @@ def test_training_does_not_notice(tmp_path):
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert list(checkpoint["state_dict"]) == ["weight"]
-    assert "StyleMetrics" not in checkpoint["callbacks"]
+    assert checkpoint["callbacks"]["StyleMetrics"] == {"untrained": None}
 
 
 def test_baselines_are_measured_once_and_logged_always(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ class Learning(Tinting):
 
 def test_a_whole_sanity_check_measures_the_untrained_model(tmp_path):
     callback = make_callback()
-    trainer = make_trainer(tmp_path, callback, max_steps=2, num_sanity_val_steps=-1)
+    trainer = make_trainer(tmp_path, callback, max_epochs=1, num_sanity_val_steps=-1)
     trainer.fit(Learning(), loader(), loader())
     assert float(trainer.callback_metrics["val/deception_untrained_embedded"]) == pytest.approx(3 / 7)
     assert float(trainer.callback_metrics["val/deception_embedded"]) == pytest.approx(5 / 7)
