@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lightning_modules.clast.module import LossWeights, Patches
+from lightning_modules.losses.content import content_loss
 from lightning_modules.types import StyleBatch
 
 
@@ -18,9 +19,9 @@ EVERY_TERM = LossWeights(identity=1.0, tv=1.0)
 
 def test_every_term_with_a_weight_is_computed_and_trains(small_clast):
     clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
-    terms, stylized = clast.loss_terms(batch())
+    terms, pictures = clast.loss_terms(batch())
     assert set(terms) == set(vars(EVERY_TERM))
-    assert stylized.shape == (4, 3, 48, 48)
+    assert pictures.shape == (4 + 2, 3, 48, 48)  # two of the four contents are also reconstructed
     for name, term in terms.items():
         assert term.ndim == 0, name
         assert torch.isfinite(term), name
@@ -69,7 +70,7 @@ def test_identity_reconstructs_from_the_contents_own_code(small_clast):
     data = batch()
     content = clast.encode(data.content, ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
     embedded = clast.clip_encoder.encode_image(torch.cat([data.content, data.style]))
-    _, own = clast._stylize_and_reconstruct(data, content, embedded, clast.prompts(data.prompt))
+    own = clast._stylize_and_reconstruct(data, content, embedded, clast.prompts(data.prompt))[4:]
     with torch.no_grad():
         expected = clast.paint(clast.content_features(data.content[:2]), clast.image_code(data.content[:2]))
     assert torch.allclose(own, expected, atol=1e-5)
@@ -141,3 +142,16 @@ def test_skips_give_the_decoder_shallow_features(small_clast):
     content = torch.rand(1, 3, 32, 32)
     assert clast.stylize(content, prompt="Ada").shape == content.shape
     assert set(clast.content_features(content)) >= {"relu1_1", "relu2_1"}
+
+
+def test_shrunken_content_is_judged_at_its_scales(small_clast):
+    layers = ("relu1_1", "relu2_1")
+    data = batch()
+    losses = []
+    for scales in ((1,), (2,), (1, 2)):
+        clast = small_clast(content_layers=layers, content_scales=scales)
+        known, painted = (clast.encode(images, layers) for images in (data.content, data.style))
+        losses.append(float(clast._content_term(data.content, data.style, known, painted)))
+    assert losses[2] == pytest.approx((losses[0] + losses[1]) / 2)
+    halves = [clast.encode(torch.nn.functional.avg_pool2d(x, 2), layers) for x in (data.style, data.content)]
+    assert losses[1] == pytest.approx(float(content_loss(*halves, layers)))
