@@ -15,7 +15,7 @@ WIDTHS = (32, 64, 128, 192)
 DEPTHS = (1, 1, 2, 1)
 
 
-def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 800) -> dict[str, float]:
+def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 750) -> dict[str, float]:
     """Train the classifier, write it to ``folder`` and return the figures measured on held-out contents.
 
     It sees crops of 64 to 256 pixels, resized to three sizes, with changed colours, blur, noise and compression: a
@@ -31,7 +31,7 @@ def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, ste
         size = (80, 112, 160)[step % 3]
         crops = random_crops(train_set.images[batch], (int(0.8 * size), 256), size, generator)
         crops = shuffle_colours(jitter_colours(crops, 0.25, generator), 0.07, generator)
-        loss = F.cross_entropy(network(degrade(crops, 0.5, generator)), train_set.artist[batch], label_smoothing=0.05)
+        loss = F.cross_entropy(network(degrade(crops, generator)), train_set.artist[batch], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -72,7 +72,7 @@ def measure(judge: ArtistClassifier, held_out: Gallery) -> dict[str, float]:
         "accuracy": accuracy(whole),
         "accuracy_crops_96": accuracy(random_crops(held_out.images[paintings], (96, 96), 96, generator)),
         "accuracy_half_size": accuracy(F.interpolate(whole, scale_factor=0.5, mode="bilinear", antialias=True)),
-        "accuracy_degraded": accuracy(degrade(jitter_colours(whole, 0.2, generator), 0.5, generator)),
+        "accuracy_degraded": accuracy(degrade(jitter_colours(whole, 0.2, generator), generator)),
         "floor": round(1 / len(judge.artists), 4),
         "floor_largest": round(float(counts.max() / counts.sum()), 4),
     }

@@ -30,7 +30,7 @@ MODEL = {
 }
 
 
-def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 1200) -> dict[str, float]:
+def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 900) -> dict[str, float]:
     """Train the CLIP, write it to ``folder`` and return the figures measured on held-out contents.
 
     The loss is CLIP's with several right answers: a caption such as "a painting by X" is true of every X in the
@@ -50,8 +50,7 @@ def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, ste
     painted = batches(train_set.paintings(), 36, steps, generator)
     plain = batches(photographs, 12, steps, generator)
     for step, batch in enumerate(torch.cat(pair) for pair in zip(painted, plain, strict=True)):
-        sides = ((64, 160), (160, 256))[step % 2]  # brushwork up close, and whole paintings
-        images, captions, truth = _sample(train_set, batch, sides, generator)
+        images, captions, truth = _sample(train_set, batch, generator)
         loss = _loss(model, images, tokenizer(captions), truth)
         optimizer.zero_grad()
         loss.backward()
@@ -70,14 +69,13 @@ def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, ste
     return figures
 
 
-def _sample(
-    gallery: Gallery, batch: Tensor, sides: tuple[int, int], generator: torch.Generator
-) -> tuple[Tensor, list[str], Tensor]:
-    crops = jitter_colours(random_crops(gallery.images[batch], sides, SIZE, generator), 0.3, generator)
+def _sample(gallery: Gallery, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, list[str], Tensor]:
+    crops = random_crops(gallery.images[batch], (64, 256), SIZE, generator)
+    crops = jitter_colours(crops, 0.4, generator)
     tone = tones(crops)
     claims = make_claims(gallery, batch, tone, generator)
     truth = truth_table(claims, gallery, batch, tone)
-    return degrade(crops, 0.25, generator), [claim.text for claim in claims], truth
+    return degrade(crops, generator), [claim.text for claim in claims], truth
 
 
 def _loss(model: Any, images: Tensor, tokens: Tensor, truth: Tensor) -> Tensor:

@@ -112,16 +112,17 @@ def shuffle_colours(images: Tensor, share: float, generator: torch.Generator) ->
     return torch.where(kind < share, grey, torch.where(kind < 2 * share, permuted, images))
 
 
-def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Blur a third of a share of the batch, add noise to a third, compress a third, as decoders and files do."""
-    kind = 3 * torch.rand(len(images), generator=generator) / share  # below 1, 2, 3: blur, noise, compression
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur, add noise or compress a part of the batch, as decoders and file formats do."""
+    kind = torch.rand(len(images), generator=generator)
     images = images.clone()
-    for index in (kind < 1).nonzero().flatten().tolist():
-        images[index] = _blur(images[index], 0.3 + 0.7 * float(torch.rand((), generator=generator)))
-    noisy = ((kind >= 1) & (kind < 2)).nonzero().flatten()
+    for index in (kind < 0.2).nonzero().flatten().tolist():
+        sigma = 0.3 + 0.7 * float(torch.rand((), generator=generator))
+        images[index] = _blur(images[index], sigma)
+    noisy = ((kind > 0.2) & (kind < 0.4)).nonzero().flatten()
     amount = 0.05 * torch.rand(len(noisy), 1, 1, 1, generator=generator)
     images[noisy] += amount * torch.randn(images[noisy].shape, generator=generator)
-    for index in ((kind >= 2) & (kind < 3)).nonzero().flatten().tolist():
+    for index in (kind > 0.88).nonzero().flatten().tolist():
         images[index] = _jpeg(images[index], int(torch.randint(40, 90, (), generator=generator)))
     return images.clamp(0, 1)
 

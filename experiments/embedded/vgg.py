@@ -52,7 +52,8 @@ def train(
     balance(trunk, images[:128])
     half_precision(trunk)
     seconds = time.perf_counter() - start
-    figures = {**measure(VGGEncoder(trunk, "embedded"), held_out), "seconds": round(seconds, 1), "seed": seed}
+    figures = measure(VGGEncoder(trunk, "embedded"), held_out)
+    figures |= {"seconds": round(seconds, 1), "seed": seed, "steps": steps}
     export(trunk, {"widths": WIDTHS, "padding": "reflect", "measured": figures}, folder / "vgg.safetensors")
     return figures
 
