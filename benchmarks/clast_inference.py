@@ -92,7 +92,7 @@ def measure(model: CLAST, size: int, repeats: int, device: torch.device) -> dict
         with timed_scans(clock, spent):
             fused = model.fusion([features[name] for name in ("relu3_1", "relu4_1", "relu5_1")], code)
         mixed = clock()
-        model.decoder(fused, code)
+        model.decoder(fused, code, [features[name] for name in ("relu1_1", "relu2_1") if name in features])
         rows.append((encoded - start, mixed - encoded, spent[0], clock() - mixed))
     names = ("encoder", "fusion", "scans", "decoder")
     medians = {name: statistics.median(column) for name, column in zip(names, zip(*rows[1:], strict=True), strict=True)}
