@@ -25,16 +25,24 @@ class OneBatch(LightningDataModule):
 
 
 class Curve(Callback):
+    """Notes the total loss, and ends the run when enough is known."""
+
     def __init__(self):
         self.values = []
 
+    @property
+    def has_halved(self):
+        # Prompts and crops are drawn anew every time: one low value is not enough.
+        return len(self.values) > 8 and sum(self.values[-5:]) / 5 < self.values[0] / 2
+
     def on_train_batch_end(self, trainer, *args):
         self.values.append(float(trainer.callback_metrics["train/total"]))
+        trainer.should_stop = self.has_halved
 
 
 @pytest.fixture(scope="module")
 def overfit(method, tiny):
-    """Return a function that trains on one batch and returns the total loss of every iteration."""
+    """Return a function that trains on one batch and returns the curve of the total loss."""
     overlays = [path for path in [FOLDER / method / "overfit.yaml"] if path.is_file()]
 
     def run(seed, iterations):
@@ -53,7 +61,7 @@ def overfit(method, tiny):
             limit_val_batches=0,
         )
         trainer.fit(cli.model, datamodule=OneBatch(cli.datamodule))
-        return curve.values
+        return curve
 
     return run
 
@@ -64,11 +72,10 @@ def curve(overfit):
 
 
 def test_the_total_loss_falls_by_half_within_sixty_iterations(curve):
-    assert len(curve) == ITERATIONS
-    last = sum(curve[-5:]) / 5  # prompts and crops are drawn anew every time
-    assert last < curve[0] / 2, curve
+    assert len(curve.values) <= ITERATIONS
+    assert curve.has_halved, curve.values
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_one_does_not(overfit, curve):
-    assert overfit(0, 8) == curve[:8]
-    assert overfit(1, 8) != curve[:8]
+    assert overfit(0, 6).values == curve.values[:6]
+    assert overfit(1, 6).values != curve.values[:6]
