@@ -1,17 +1,21 @@
 """What all metrics of pictures have in common: hidden networks, float64 states, a stated convention."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from lightning_modules.errors import ImpastoError
+from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import as_float64, full_precision
 
+Features = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
+ANYWHERE = -1  # the position of a sample that has none and is never a repeat
 _instances = count()
 
 
@@ -44,15 +48,31 @@ def source_of(network: nn.Module) -> str:
     return str(getattr(network, "source", type(network).__name__))
 
 
+class Extractor(Protocol):
+    """What turns pictures into features: a frozen module, such as a `VGGEncoder` or those of `metrics.extractors`.
+
+    Attributes:
+        source: Where its weights come from, in words.
+    """
+
+    source: str
+
+    def __call__(self, images: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
+        """Return what stands at each tap, for pictures ``(B, 3, H, W)``, float32, RGB in [0, 1]."""
+
+
 class PictureMetric(Metric, ABC):
     """A metric of pictures, safe in checkpoints, half precision and `torchmetrics.MetricCollection`.
 
     Attributes:
         convention: One line that says how the number is computed, down to the network's weights.
+        inputs: What the arguments of ``update`` are, in order, among the fields of a stylisation: ``stylized``,
+            ``content``, ``style``, ``truth``, ``artist`` ....
     """
 
     is_differentiable = False
     full_state_update = False
+    inputs: ClassVar[tuple[str, ...]] = ("stylized", "content")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,6 +93,18 @@ class PictureMetric(Metric, ABC):
 
         super()._apply(moved_only, exclude_state)
         return self
+
+    def _count_update(self) -> None:
+        # torchmetrics drops the cached result, and the warning that there is nothing yet, for update() alone.
+        self._computed = None
+        self._update_count += 1
+
+    def reset(self) -> None:
+        """Forget everything seen so far."""
+        # A compute() that raised leaves the states of all ranks in place of this rank's own, and a reset on top of
+        # those fails.
+        self.unsync(should_unsync=self._is_synced)
+        super().reset()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the value; see `torchmetrics.Metric.plot`."""
@@ -119,3 +151,187 @@ class SampleMean(PictureMetric):
     def compute(self) -> Tensor:
         """Return the mean of all pairs so far, a float64 scalar; nan before the first."""
         return self.total / self.count
+
+
+class FeatureMean(SampleMean):
+    """The mean over pairs of a distance between the features of two pictures.
+
+    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; the two sides may differ in height and width. A subclass
+    names its ``taps`` and computes ``_values_from``.
+
+    Args:
+        extractor: The frozen network; see `Extractor`.
+
+    Attributes:
+        taps: The features that it needs.
+        smallest: Side in pixels that the features need.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("stylized", "style")
+    taps: tuple[str, ...]
+    smallest: int = 1
+
+    def __init__(self, extractor: nn.Module, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._extractor = Held(extractor)
+
+    @property
+    def extractor(self) -> nn.Module:
+        """Return the network, for those who share one pass of it among metrics."""
+        return self._extractor.network
+
+    @abstractmethod
+    def _values_from(self, preds: Features, target: Features) -> Tensor: ...
+
+    def values_from(self, preds: Features, target: Features) -> Tensor:
+        """Return the value of every pair, ``(B,)``, float64, without counting it; features as of the extractor."""
+        with full_precision(preds[self.taps[0]].device):
+            return as_float64(self._values_from(preds, target))
+
+    def update_features(self, preds: Features, target: Features) -> None:
+        """Count a batch of pairs whose features are known.
+
+        Args:
+            preds: Tap to features, ``B`` first.
+            target: The same of the pictures that they are compared with.
+        """
+        self._count_update()
+        values = self.values_from(preds, target)
+        self.total += values.sum().to(self.total.device)
+        self.count += len(values)
+
+    def _values(self, preds: Tensor, target: Tensor) -> Tensor:
+        if len(preds) != len(target):
+            raise ImpastoError(f"There are {len(preds)} {self.inputs[0]} and {len(target)} {self.inputs[1]} pictures.")
+        network = self._extractor.on(preds.device)
+        sides = zip((preds, target), self.inputs, strict=False)
+        features = [network(as_pictures(images, role, self.smallest), self.taps) for images, role in sides]
+        return self._values_from(*features)
+
+
+class SetMetric(PictureMetric):
+    """The distance between two sets of pictures, as rows of features.
+
+    The states are the rows of both sides in float32 and the samples' positions in their split; the distance sees every
+    position once, in ascending order, so neither batches nor ranks nor a padded sampler change it. A subclass names
+    its ``taps`` and computes ``_distance``; one with several taps says in ``_rows`` what a row is.
+
+    Args:
+        extractor: The frozen network; see `Extractor`.
+
+    Attributes:
+        taps: The features that it needs.
+        least: Samples that each side needs.
+        smallest: Side in pixels that the features need.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("stylized", "style")
+    taps: tuple[str, ...]
+    least: int = 2
+    smallest: int = 1
+    width: Tensor
+
+    def __init__(self, extractor: nn.Module, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._extractor = Held(extractor)
+        self.add_state("width", torch.tensor(0), dist_reduce_fx="max")
+        for side in ("real", "fake"):
+            self.add_state(f"{side}_rows", [], dist_reduce_fx="cat")
+            self.add_state(f"{side}_index", [], dist_reduce_fx="cat")
+        self._begin()
+
+    @property
+    def extractor(self) -> nn.Module:
+        """Return the network, for those who share one pass of it among metrics."""
+        return self._extractor.network
+
+    def _begin(self) -> None:
+        # A rank without pictures does not know how wide a row is, and a gather needs equal types and dimensions from
+        # all: rows are kept flat, and every rank has at least an empty one.
+        for side in ("real", "fake"):
+            getattr(self, f"{side}_rows").append(torch.empty(0, device=self.device))
+            getattr(self, f"{side}_index").append(torch.empty(0, dtype=torch.int64, device=self.device))
+
+    def reset(self) -> None:
+        """Forget everything seen so far."""
+        super().reset()
+        self._begin()
+
+    @abstractmethod
+    def _distance(self, real: Tensor, fake: Tensor) -> Tensor | dict[str, Tensor]: ...
+
+    def _rows(self, features: Features) -> Tensor:
+        (tap,) = self.taps
+        return features[tap]
+
+    def update(self, images: Tensor, *, real: bool, index: Tensor | None = None) -> None:
+        """Add pictures to one side.
+
+        Args:
+            images: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; batches may differ in size.
+            real: Whether they belong to the reference set.
+            index: ``(B,)``, the samples' positions in their split; of equal ones only the first counts. By default
+                every picture counts.
+
+        Raises:
+            ImpastoError: If shape, type, range or number is wrong.
+        """
+        role = self.inputs[1] if real else self.inputs[0]
+        with full_precision(images.device):
+            features = self._extractor.on(images.device)(as_pictures(images, role, self.smallest), self.taps)
+        self.update_features(features, real=real, index=index)
+
+    def update_features(self, features: Features, *, real: bool, index: Tensor | None = None) -> None:
+        """Add pictures whose features are known to one side.
+
+        Args:
+            features: Tap to features, ``(B, D)`` as a rule.
+            real: Whether they belong to the reference set.
+            index: As for ``update``.
+
+        Raises:
+            ImpastoError: If a feature is not finite, or widths or numbers do not fit each other.
+        """
+        self._count_update()
+        rows = self._rows(features).detach().float().to(self.device)
+        if rows.ndim != 2 or int(self.width) not in (0, rows.shape[1]):
+            raise ImpastoError(
+                f"Features must be (B, {int(self.width) or 'D'}) as on the other side, got {tuple(rows.shape)}."
+            )
+        if index is not None and len(index) != len(rows):
+            raise ImpastoError(f"There are {len(rows)} pictures and {len(index)} positions.")
+        if not rows.isfinite().all():
+            raise ImpastoError("A feature of these pictures is nan or infinite: check the extractor's weights.")
+        side = "real" if real else "fake"
+        known = torch.full((len(rows),), ANYWHERE) if index is None else index.detach().long()
+        self.width.fill_(rows.shape[1])
+        getattr(self, f"{side}_rows").append(rows.flatten())
+        getattr(self, f"{side}_index").append(known.to(self.device))
+
+    def rows(self, real: bool) -> Tensor:
+        """Return the rows of one side so far, ``(n, D)``, float32, every position once and in ascending order."""
+        side = "real" if real else "fake"
+        rows, index = (_joined(getattr(self, f"{side}_{state}")) for state in ("rows", "index"))
+        index, order = index.sort(stable=True)
+        first = torch.ones(len(index), dtype=torch.bool, device=index.device)
+        first[1:] = (index[1:] != index[:-1]) | (index[1:] == ANYWHERE)
+        return rows.view(len(index), -1)[order[first]] if len(index) else rows.view(0, int(self.width))
+
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        """Return the distance of the sets so far.
+
+        Raises:
+            ImpastoError: If a side has too few pictures.
+        """
+        sides = {name: self.rows(real=name == "reference") for name in ("reference", "generated")}
+        for name, rows in sides.items():
+            if len(rows) < self.least:
+                raise ImpastoError(
+                    f"{type(self).__name__} needs at least {self.least} {name} pictures, there are {len(rows)}."
+                )
+        with full_precision(self.device):
+            return self._distance(sides["reference"], sides["generated"])
+
+
+def _joined(state: Tensor | list[Tensor]) -> Tensor:
+    return torch.cat(state) if isinstance(state, list) else state
