@@ -20,7 +20,7 @@ from experiments.cli import TRAINER_COMMANDS
 from experiments.report import write_report
 from experiments.run import Run, RunOptions, open_run
 from experiments.suggestions import CommandLineError, explain
-from lightning_modules.base import StyleTransferModule
+from lightning_modules.experiment import Experiment
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -33,7 +33,7 @@ class ImpastoCLI(LightningCLI):
         **kwargs: As of LightningCLI.
     """
 
-    model: StyleTransferModule
+    model: Experiment
 
     def __init__(self, *, start: bool, **kwargs: Any) -> None:
         self.start = start
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
     settings: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(FOLDER / "defaults.yaml")]}
     return ImpastoCLI(
         start=run,
-        model_class=StyleTransferModule,
+        model_class=Experiment,
         datamodule_class=LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,

@@ -1,6 +1,5 @@
 """The contract that every method signs: `StyleTransferModule`, and the way back from a checkpoint."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,15 +10,13 @@ import torch
 import torch.nn.functional as F
 import yaml
 from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.experiment import CHECKPOINT_KEY, Experiment
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.types import Condition, StyleBatch, Stylization
-
-CHECKPOINT_KEY = "impasto"
 
 
 class Backward(Protocol):
@@ -29,7 +26,7 @@ class Backward(Protocol):
         """Accumulate the gradients of ``loss``."""
 
 
-class StyleTransferModule(LightningModule, ABC):
+class StyleTransferModule(Experiment, ABC):
     """Base of all methods: manual optimisation, one way to stylize, one way to validate, exact resume.
 
     What it settles once for every paper:
@@ -38,9 +35,6 @@ class StyleTransferModule(LightningModule, ABC):
       ``optimizer.step()``), so ``max_steps`` and checkpoint intervals in YAML are iterations.
     * Gradient clipping and accumulation, which Lightning refuses under manual optimisation, work for any number of
       optimisers, after AMP has unscaled the gradients.
-    * Every iteration reseeds the random generators from (seed, iteration, rank). An iteration is therefore a function
-      of the weights, the optimiser and the batch alone: validation cannot disturb training, and a resumed run
-      continues as the uninterrupted one would.
     * Frozen networks (`FrozenNetwork`) stay out of checkpoints; everything else must be in them.
 
     A subclass implements `training_step`, `configure_optimizers` and `_render`, and sets `conditions`.
@@ -68,12 +62,6 @@ class StyleTransferModule(LightningModule, ABC):
                 f"{type(self).__name__} cannot validate with {validate_with}: it takes {_words(self.conditions)}."
             )
         self.validate_with = validate_with
-        self.recipe: str | None = None
-
-    @property
-    def method(self) -> str:
-        """The method's one name: its package, its YAML folder, its make target."""
-        return type(self).__module__.removeprefix("lightning_modules.").split(".")[0]
 
     # ------------------------------------------------------------------ inference
 
@@ -228,16 +216,6 @@ class StyleTransferModule(LightningModule, ABC):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, self.clip)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Reseed from (seed, iteration, rank)."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        position = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed(hash((seed, position, self.global_rank)) & 0x7FFFFFFFFFFFFFFF)
-
-    def log_terms(self, terms: Mapping[str, Tensor]) -> None:
-        """Log each unweighted loss term as ``train/<name>``."""
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
-
     # ------------------------------------------------------------------ checkpoints
 
     def _frozen_prefixes(self) -> tuple[str, ...]:
@@ -274,18 +252,6 @@ class StyleTransferModule(LightningModule, ABC):
                 f"{len(result.unexpected_keys)} unexpected, first: {(missing + result.unexpected_keys)[0]}."
             )
         return result
-
-    def frozen_sources(self) -> dict[str, str]:
-        """Return where each frozen network's weights came from."""
-        return {name: module.source for name, module in self.named_modules() if isinstance(module, FrozenNetwork)}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Sign the checkpoint with the method, its resolved settings and its frozen networks."""
-        checkpoint[CHECKPOINT_KEY] = {
-            "method": self.method,
-            "recipe": self.recipe,
-            "frozen": self.frozen_sources(),
-        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another method's checkpoint.

@@ -9,8 +9,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from lightning_modules.base import CHECKPOINT_KEY, StyleTransferModule, build
+from lightning_modules.base import StyleTransferModule, build
 from lightning_modules.errors import ImpastoError
+from lightning_modules.experiment import CHECKPOINT_KEY
 
 
 @dataclass

@@ -22,7 +22,7 @@ def rows(folder):
         (["--model.widht", "3"], ["'widht' is not accepted", "did you mean 'width'?"]),
         (["--model.width", "wide"], ["Expected a int", "wide", "model"]),
         (["--model", "stub_method.Studd"], ["no attribute 'Studd'"]),
-        (["--model", "stub_method.StubData"], ["subclass of StyleTransferModule", "stub_method.StubData"]),
+        (["--model", "stub_method.StubData"], ["subclass of Experiment", "stub_method.StubData"]),
         (["--config", "missing.yaml"], ["missing.yaml"]),
         (["--config", "broken.yaml"], ["YAML", "line "]),
     ],
