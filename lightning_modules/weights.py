@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
+from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet, build_network
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.vgg import (
@@ -45,7 +45,7 @@ PROBE_SECONDS = 3.0
 
 # torchvision holds the same addresses, but importing it costs seconds.
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-LPIPS_VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 NORMALISED_FILE = "vgg_normalised.pth"
 
 
@@ -125,7 +125,7 @@ def load_lpips(weights: WeightsSource = "auto") -> FrozenNetwork:
         "embedded": lambda: PerceptualDistance(_embedded_vgg()),
         "random": _random_lpips,
     }
-    return _choose("LPIPS", weights, found, _file_present(LPIPS_VGG16_URL))
+    return _choose("LPIPS", weights, found, _file_present(VGG16_URL))
 
 
 def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
@@ -133,7 +133,7 @@ def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier
 
     Args:
         weights: ``embedded``, ``random`` (twelve artists without names), or a safetensors file with a JSON file of
-            the same stem beside it that holds ``artists``, ``widths`` and ``depths``.
+            the same stem beside it that describes the network, as `make train-artist` writes them.
 
     Raises:
         ImpastoError: If a file is missing or holds another network.
@@ -144,9 +144,24 @@ def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier
             return ArtistClassifier(BrushworkNet(len(artists)), artists, "random")
     path = EMBEDDED / "artist_classifier.safetensors" if weights == "embedded" else Path(weights)
     config = _read_config(path)
-    network = BrushworkNet(len(config["artists"]), widths=config["widths"], depths=config["depths"])
+    network = build_network(config)
     _fill(network, path)
     return ArtistClassifier(network, config["artists"], str(weights))
+
+
+def load_vgg16_state() -> dict[str, Tensor]:
+    """Return torchvision's state dict of a whole VGG-16, trained on ImageNet: a start for training, not a judge.
+
+    Raises:
+        ImpastoError: If the file is not here and cannot be fetched, or is damaged.
+    """
+    path = _torchvision_file(VGG16_URL)
+    try:
+        return cast(dict[str, Tensor], torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} is not a whole file of VGG-16 weights ({type(error).__name__}): delete it and fetch it again."
+        ) from error
 
 
 def _choose(
@@ -285,7 +300,7 @@ def _pretrained_clip(model: str) -> CLIPEncoder:
 
 
 def _pretrained_lpips() -> LPIPS:
-    _torchvision_file(LPIPS_VGG16_URL)  # the package would fetch it too, but not fail in one sentence
+    _torchvision_file(VGG16_URL)  # the package would fetch it too, but not fail in one sentence
     return LPIPS(_lpips_network(trunk_random=False), "lpips 0.1 VGG-16")
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from experiments.embedded.gallery import LUMA, PHOTOGRAPH, Gallery
+from experiments.embedded.gallery import PHOTOGRAPH, Gallery
+from lightning_modules.classifiers.augmentation import LUMA
 
 ARTIST_TEMPLATES = (
     "{}",

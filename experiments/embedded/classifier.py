@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiments.embedded.export import export, half_precision
-from experiments.embedded.gallery import Gallery, batches, degrade, jitter_colours, random_crops, shuffle_colours
+from experiments.embedded.gallery import Gallery, batches, random_crops
+from lightning_modules.classifiers.augmentation import degrade, jitter_colours, shuffle_colours
 from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
+from lightning_modules.networks.export import export, half_precision
 
 WIDTHS = (32, 64, 128, 192)
 DEPTHS = (1, 1, 2, 1)

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.embedded.captions import TONES, make_claims, tones, truth_table
-from experiments.embedded.export import export, half_precision
-from experiments.embedded.gallery import Gallery, batches, degrade, jitter_colours, random_crops
+from experiments.embedded.gallery import Gallery, batches, random_crops
+from lightning_modules.classifiers.augmentation import degrade, jitter_colours
 from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
+from lightning_modules.networks.export import export, half_precision
 
 MERGES = 2048
 MERGES_FILE = "clip_merges.txt.gz"

@@ -15,8 +15,9 @@ from scipy.linalg import qr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from experiments.embedded.export import export, half_precision
-from experiments.embedded.gallery import Gallery, batches, jitter_colours, random_crops
+from experiments.embedded.gallery import Gallery, batches, random_crops
+from lightning_modules.classifiers.augmentation import jitter_colours
+from lightning_modules.networks.export import export, half_precision
 from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.weights import load_vgg
 

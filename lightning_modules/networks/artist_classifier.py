@@ -1,12 +1,17 @@
 """Names the artist of a picture; judges deception, so it shares nothing with the networks that losses use."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class _Block(nn.Module):
@@ -67,11 +72,86 @@ class BrushworkNet(nn.Module):
         return logits
 
 
-class ArtistClassifier(FrozenNetwork):
-    """A frozen `BrushworkNet` that knows the names of its classes.
+class ArtistVGG(nn.Module):
+    """torchvision's VGG-16 with one logit per artist, on the middle of a picture.
 
     Args:
-        network: The trained network.
+        classes: Number of logits.
+
+    Source: Simonyan & Zisserman 2015, configuration D; as the judge of deception Sanakoyeu et al. 2018, section 4.2.
+    """
+
+    side = 224
+    """Side of what the network sees, in pixels."""
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classes: int) -> None:
+        from torchvision.models import vgg16  # costs seconds
+
+        super().__init__()
+        self.network = vgg16(num_classes=classes)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def fill(self, imagenet: Mapping[str, Tensor]) -> None:
+        """Start from ImageNet: take every tensor of torchvision's state dict but the last layer's."""
+        last = f"classifier.{len(self.network.classifier) - 1}."
+        kept = {name: value for name, value in self.network.state_dict().items() if name.startswith(last)}
+        self.network.load_state_dict({**imagenet, **kept})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, ``(B, classes)``, of ``(B, 3, H, W)`` in [0, 1].
+
+        Pictures of another size than 224 x 224 are scaled to a short side of 224 pixels, smoothed as they shrink, and
+        cropped in the middle: their proportions stay, unlike in Sanakoyeu's evaluation, which squashes them.
+        """
+        logits: Tensor = self.network((_central_square(images, self.side) - self.mean) / self.std)
+        return logits
+
+
+def build_network(config: Mapping[str, Any]) -> nn.Module:
+    """Build the untrained network that the JSON file of a classifier describes.
+
+    Args:
+        config: ``artists``; ``network``, ``brushwork`` (the default) or ``vgg16``; of a brushwork network also
+            ``widths`` and ``depths``.
+
+    Raises:
+        ImpastoError: If it describes none.
+
+    Examples:
+        >>> network = build_network({"artists": ["A", "B"], "widths": [8], "depths": [1]})
+        >>> network(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 2])
+    """
+    kind = config.get("network", "brushwork")
+    try:
+        if kind == "brushwork":
+            return BrushworkNet(len(config["artists"]), widths=config["widths"], depths=config["depths"])
+        if kind == "vgg16":
+            return ArtistVGG(len(config["artists"]))
+    except KeyError as error:
+        raise ImpastoError(f"The description of an artist classifier lacks {error}: export the network again.") from error
+    raise ImpastoError(f"There is no artist classifier of kind {kind!r}: choose brushwork or vgg16.")
+
+
+def _central_square(images: Tensor, side: int) -> Tensor:
+    height, width = images.shape[-2:]
+    if height == width == side:
+        return images
+    scale = side / min(height, width)
+    target = (max(side, round(height * scale)), max(side, round(width * scale)))
+    scaled = F.interpolate(images, target, mode="bilinear", antialias=True, align_corners=False)
+    top, left = (target[0] - side) // 2, (target[1] - side) // 2
+    return scaled[..., top : top + side, left : left + side]
+
+
+class ArtistClassifier(FrozenNetwork):
+    """A frozen network that knows the names of its classes.
+
+    Args:
+        network: The trained network, a `BrushworkNet` or an `ArtistVGG`.
         artists: The name of every class, in the order of the logits.
         source: Where the weights come from.
     """
@@ -86,7 +166,8 @@ class ArtistClassifier(FrozenNetwork):
         """Return logits over `artists`, ``(B, A)``.
 
         Args:
-            images: ``(B, 3, H, W)``, RGB in [0, 1]; trained on crops of 96 to 256 pixels, the smaller side at least 32.
+            images: ``(B, 3, H, W)``, RGB in [0, 1], the smaller side at least 32 pixels. A `BrushworkNet` sees them at
+                their own size, having learnt from crops of 80 to 256 pixels.
         """
         logits: Tensor = self.network(images)
         return logits

@@ -1,0 +1,1 @@
+"""Classifiers that judge pictures, each trained by an experiment of its own."""

@@ -1,0 +1,68 @@
+"""Colours and damage that tell nothing about who painted a picture, so that a classifier learns the manner instead.
+
+Random numbers come from a generator on the CPU, whatever device the pictures are on.
+"""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def jitter_colours(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Change exposure, contrast, saturation and white balance of every picture by up to about ``strength``."""
+
+    def factor(*shape: int) -> Tensor:
+        return 1 + strength * (2 * torch.rand(len(images), *shape, generator=generator) - 1).to(images.device)
+
+    exposed = images * factor(1, 1, 1) * (1 + 0.5 * (factor(3, 1, 1) - 1))
+    middle = exposed.mean((1, 2, 3), keepdim=True)
+    contrasted = middle + (exposed - middle) * factor(1, 1, 1)
+    grey = _grey(contrasted)
+    return (grey + (contrasted - grey) * factor(1, 1, 1)).clamp(0, 1)
+
+
+def shuffle_colours(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Turn a share of the pictures grey and permute the channels of another, so that palette alone tells nothing."""
+    kind = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device)
+    permuted = images[:, torch.randperm(3, generator=generator)]
+    return torch.where(kind < share, _grey(images).expand_as(images), torch.where(kind < 2 * share, permuted, images))
+
+
+def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur, add noise or compress a part of the batch, as decoders and file formats do."""
+    kind = torch.rand(len(images), generator=generator)
+    images = images.clone()
+    for index in (kind < 0.2).nonzero().flatten().tolist():
+        sigma = 0.3 + 0.7 * float(torch.rand((), generator=generator))
+        images[index] = _blur(images[index], sigma)
+    noisy = ((kind > 0.2) & (kind < 0.4)).nonzero().flatten()
+    amount = 0.05 * torch.rand(len(noisy), 1, 1, 1, generator=generator)
+    noise = amount * torch.randn(len(noisy), *images.shape[1:], generator=generator)
+    images[noisy] += noise.to(images.device)
+    for index in (kind > 0.88).nonzero().flatten().tolist():
+        images[index] = _jpeg(images[index], int(torch.randint(40, 90, (), generator=generator)))
+    return images.clamp(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    offsets = torch.arange(-3, 4, dtype=torch.float32)
+    kernel = torch.softmax(-(offsets**2) / (2 * sigma**2), 0).to(image.device)
+    padded = F.pad(image[:, None], (3, 3, 3, 3), mode="reflect")  # 3, 1, H + 6, W + 6
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
+
+
+def _jpeg(image: Tensor, quality: int) -> Tensor:
+    buffer = io.BytesIO()
+    Image.fromarray((image * 255).round().byte().permute(1, 2, 0).cpu().numpy()).save(buffer, "JPEG", quality=quality)
+    pixels = torch.from_numpy(np.asarray(Image.open(buffer)).copy()).to(image.device)
+    return pixels.permute(2, 0, 1).float() / 255
