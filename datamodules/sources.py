@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -153,6 +154,48 @@ class WikiArt(StyleSource):
                 f"they lie in {self.root}/<artist>/<title>.jpg."
             )
         return chosen
+
+
+class FewPaintings(StyleSource):
+    """Another source of which some artists lose most of their training paintings, to study artists with few works.
+
+    Validation and test stay whole, so that rare and frequent artists are measured on the same pictures.
+
+    Args:
+        source: The paintings.
+        keep: Number of training paintings by artist, first ones by title; artists not named keep theirs.
+
+    Raises:
+        ImpastoError: If an artist is not in the source, or would keep none.
+    """
+
+    def __init__(self, source: StyleSource, keep: dict[str, int]) -> None:
+        self.source = source
+        self.keep = keep
+
+    def prepare(self) -> None:
+        """Prepare the other source."""
+        self.source.prepare()
+
+    def paintings(self, split: Split) -> list[Painting]:
+        """List the paintings of a split, sorted by artist and title."""
+        everything = self.source.paintings(split)
+        missing = set(self.keep) - {painting.artist for painting in everything}
+        if missing:
+            raise ImpastoError(f"There are no paintings by {', '.join(sorted(missing))} to keep: check the names.")
+        if min(self.keep.values(), default=1) < 1:
+            raise ImpastoError(
+                "Every artist in keep needs at least one painting: raise the number, or leave the name out."
+            )
+        if split != "train":
+            return everything
+        seen: Counter[str] = Counter()
+        kept = []
+        for painting in everything:
+            seen[painting.artist] += 1
+            if seen[painting.artist] <= self.keep.get(painting.artist, seen[painting.artist]):
+                kept.append(painting)
+        return kept
 
 
 class ProceduralArt(ContentSource, StyleSource):

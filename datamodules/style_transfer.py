@@ -142,6 +142,11 @@ class StyleTransferDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     @property
+    def paintings_per_artist(self) -> tuple[int, ...]:
+        """Number of training paintings of every artist, in the order of ``artists``; empty before ``setup("fit")``."""
+        return () if self._train is None else tuple(len(works) for works in self._train.works)
+
+    @property
     def unreadable(self) -> int:
         """Number of files skipped so far because they cannot be read."""
         return sum(store.unreadable for store in self._stores())

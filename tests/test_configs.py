@@ -1,4 +1,4 @@
-"""Every YAML of every method: it parses, it builds, and what it prints is itself again."""
+"""Every YAML of every experiment: it parses, it builds, and what it prints is itself again."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from experiments.cli import execute
 from experiments.training import main
 
 ROOT = Path(__file__).parents[1] / "experiments"
-# A method's folder of YAML has a package of the same name; other folders hold launch files and the like.
-METHODS = sorted(path.parent.name for path in (ROOT.parent / "lightning_modules").glob("*/module.py"))
+# A folder of YAML has a package of the same name, at any depth; other folders hold launch files and the like.
+METHODS = sorted(path.parent.name for path in (ROOT.parent / "lightning_modules").glob("**/module.py"))
 CONFIGS = [path for method in METHODS for path in sorted((ROOT / method).glob("**/*.yaml"))]
 OVERLAYS = sorted((ROOT / "overlays").glob("*.yaml"))
 # Big networks come from the network's caches; a test has neither.
@@ -26,14 +26,14 @@ def configured(path):
     settings = yaml.safe_load(path.read_text())
     base = (
         []
-        if "data" in settings
+        if "class_path" in settings.get("model", {})
         else ["--config", str(path.parents[len(path.relative_to(ROOT).parts) - 2] / "tiny.yaml")]
     )
     return ["fit", *base, "--config", str(path)]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_tiny_and_a_full_profile(method):
+def test_every_experiment_has_a_tiny_and_a_full_profile(method):
     assert {"tiny.yaml", "full.yaml"} <= {path.name for path in (ROOT / method).glob("*.yaml")}
 
 

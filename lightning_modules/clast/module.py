@@ -1,8 +1,7 @@
 """CLAST: one feed-forward network that paints in the manner of an artist's name or of a style image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +13,11 @@ from torch import Tensor, nn
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.clast.balance import GradientBalance
 from lightning_modules.clast.losses import directional_clip_loss
-from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
+from lightning_modules.clast.mixtures import Mixture, draw_mixture
+from lightning_modules.clast.networks import Decoder, MixerName, Norm, StyleFusion
 from lightning_modules.clast.prompts import SOURCE_PROMPT, TEMPLATES
+from lightning_modules.clast.prototypes import Prototypes
+from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
 from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
@@ -33,46 +35,22 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term; with balancing, the ratio of its gradient at the output image to that of the first.
+class Seen(NamedTuple):
+    """What the frozen networks make of a batch before anything is painted.
 
     Attributes:
-        content: MSE of channel-normalised features, out against content.
-        style: MSE of channel means and standard deviations, out against the style image.
-        clip: Directional CLIP of the whole picture.
-        clip_patch: Directional CLIP of random patches.
-        contrastive: Supervised contrast over artist labels.
-        lpips: LPIPS, out against content.
-        identity: Mean absolute error when a content is its own style; not balanced.
-        tv: Total variation.
+        content: VGG maps of the contents.
+        style: VGG maps of the style pictures.
+        embedded: ``(2 B, D)`` or ``(3 B, D)``, CLIP vectors of contents, style pictures and references.
+        texts: ``(B, D)``, CLIP vectors of the artists' sentences.
+        mixture: The second manner of each sample, where there is one.
     """
 
-    content: float = 1.0
-    style: float = 1.0
-    clip: float = 0.5
-    clip_patch: float = 0.5
-    contrastive: float = 0.3
-    lpips: float = 0.5
-    identity: float = 0.0
-    tv: float = 0.0
-
-
-@dataclass(frozen=True)
-class Patches:
-    """The crops of the patch-wise directional loss (CLIPstyler).
-
-    Attributes:
-        count: Patches of each picture.
-        size: Side in pixels.
-        distortion: Scale of the random perspective, in [0, 1].
-        threshold: Losses below it count as 0.
-    """
-
-    count: int = 16
-    size: int = 112
-    distortion: float = 0.5
-    threshold: float = 0.7
+    content: dict[str, Tensor]
+    style: dict[str, Tensor]
+    embedded: Tensor
+    texts: Tensor
+    mixture: Mixture | None
 
 
 class CLAST(StyleTransferModule):
@@ -87,6 +65,8 @@ class CLAST(StyleTransferModule):
             repairs what erases the style (see the package's README).
         widths: Channels of the three fused levels.
         decoder_width: Channels of the decoder at relu3_1's resolution.
+        decoder_norm: What normalises the decoder's layers, see `DecoderLayer`; None is ``instance`` for the variant
+            ``paper`` and ``styled`` for ``impasto``.
         skips: Channels of the decoder's shallow skips; 0 for none, as in the paper.
         mixer: The scan of the fusion blocks.
         scan: Its directions.
@@ -98,6 +78,10 @@ class CLAST(StyleTransferModule):
         temperature: Of the supervised contrast.
         text_fraction: Share of training samples that are conditioned on text, the rest on the style image.
         identity_fraction: Share of the batch that is also reconstructed with the content as its own style.
+        mixture_fraction: Share of the batch that is painted in the manners of two artists at once, for prompts of
+            several weighted clauses.
+        prototype_shrinkage: Paintings that an artist's name is worth in `Prototypes`, which then stand for the names
+            of the training artists; 0 for none, as in the paper.
         balance_every: Iterations between two measurements of the loss terms' gradients.
         balance_until: Iteration after which the balance is held; 0 takes the weights as they are.
         clip: See `StyleTransferModule`.
@@ -119,9 +103,10 @@ class CLAST(StyleTransferModule):
         variant: Literal["paper", "impasto"] = "impasto",
         widths: tuple[int, int, int] = (64, 128, 320),
         decoder_width: int = 256,
+        decoder_norm: Norm | None = None,
         skips: int = 0,
         mixer: MixerName = "ssd",
-        scan: ScanOrder = "bidi",
+        scan: ScanOrder = "unidi",
         loss: LossWeights = LossWeights(),
         patches: Patches = Patches(),
         content_layers: Sequence[str] = ("relu4_1", "relu5_1"),
@@ -129,6 +114,8 @@ class CLAST(StyleTransferModule):
         temperature: float = 0.07,
         text_fraction: float = 0.5,
         identity_fraction: float = 0.0,
+        mixture_fraction: float = 0.0,
+        prototype_shrinkage: float = 0.0,
         balance_every: int = 20,
         balance_until: int = 2000,
         clip: float | None = None,
@@ -146,6 +133,7 @@ class CLAST(StyleTransferModule):
         self.temperature = temperature
         self.text_fraction = text_fraction
         self.identity_fraction = identity_fraction
+        self.mixture_fraction = mixture_fraction
 
         paper = variant == "paper"
         self.encoder = load_vgg(weights, variant="vgg19_normalised" if paper else "vgg19")
@@ -159,7 +147,7 @@ class CLAST(StyleTransferModule):
         self.decoder = Decoder(
             widths,
             decoder_width,
-            "instance" if paper else "styled",
+            decoder_norm or ("instance" if paper else "styled"),
             style_dim,
             skips=skips,
             skip_channels=[channels[name] for name in STYLE_LAYERS[:2]],
@@ -168,6 +156,7 @@ class CLAST(StyleTransferModule):
         self.balance = GradientBalance(
             [name for name in TERMS if getattr(loss, name)], every=balance_every, until=balance_until
         )
+        self.prototypes = Prototypes(prototype_shrinkage) if prototype_shrinkage else None
         self.prompts = PromptEncoder(self.clip_encoder)
         self.perspective = RandomPerspective(patches.distortion, p=1.0)
         self.register_buffer("output_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -200,7 +189,17 @@ class CLAST(StyleTransferModule):
 
     def text_code(self, prompts: Sequence[str]) -> Tensor:
         """Return style codes ``(B, D)`` of prompts, which may carry weighted clauses."""
-        return torch.stack([self.prompts.code(prompt, self.style_code) for prompt in prompts])
+        return torch.stack([self.prompts.code(prompt, self._clause_code, self.style_code) for prompt in prompts])
+
+    def _clause_code(self, clause: str) -> Tensor:
+        label = self.prototypes.label(clause) if self.prototypes is not None else None
+        if label is None:
+            return cast(Tensor, self.style_code(self.prompts.ensemble(clause)[None], "text")[0])
+        return cast(Tensor, self.style_code(self._prototypes(torch.tensor([label], device=self.device)), "image")[0])
+
+    def _prototypes(self, artist: Tensor) -> Tensor:
+        assert self.prototypes is not None  # noqa: S101 - asked before
+        return cast(Tensor, self.prototypes(artist, self.style_code.image_mean - self.style_code.text_mean))
 
     def _render(
         self,
@@ -220,10 +219,15 @@ class CLAST(StyleTransferModule):
 
     def on_fit_start(self) -> None:
         """Take the mean text vector from the artists of the training data."""
-        artists = getattr(getattr(self.trainer, "datamodule", None), "artists", None)
-        if artists:
-            texts = [template.format(name) for name in artists for template in TEMPLATES]
-            self.style_code.set_text_mean(self.prompts(texts))
+        data = getattr(self.trainer, "datamodule", None)
+        artists = getattr(data, "artists", None)
+        if not artists:
+            return
+        texts = [template.format(name) for name in artists for template in TEMPLATES]
+        self.style_code.set_text_mean(self.prompts(texts))
+        if self.prototypes is not None:
+            names = torch.stack([self.prompts.ensemble(name) for name in artists])
+            self.prototypes.start(artists, names, getattr(data, "paintings_per_artist", [1] * len(artists)))
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration of the one optimiser."""
@@ -245,22 +249,16 @@ class CLAST(StyleTransferModule):
         The pictures, ``(B + R, 3, H, W)``, are the stylised batch and then the R reconstructions of ``identity``.
         """
         size = len(batch.content)
-        with torch.no_grad():
-            known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
-            content = {name: features[:size] for name, features in known.items()}
-            style = {name: features[size:] for name, features in known.items()}
-            paintings = [batch.style] if batch.reference is None else [batch.style, batch.reference]
-            embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
-            self.style_code.update_image_mean(gather_with_gradient(embedded[size : 2 * size]))
-            texts = self.prompts(self._sentences(batch.prompt))
-        pictures = self._stylize_and_reconstruct(batch, content, embedded, texts)
+        seen = self._look_at(batch)
+        pictures = self._stylize_and_reconstruct(batch, seen)
         stylized, reconstructed = pictures[:size], pictures[size:]
         painted = self.encode(stylized, STYLE_LAYERS)
+        target = seen.style if seen.mixture is None else seen.mixture.style_statistics(seen.style)
         terms = {
-            "content": self._content_term(batch.content, stylized, content, painted),
-            "style": style_loss(painted, style),
+            "content": self._content_term(batch.content, stylized, seen.content, painted),
+            "style": style_loss(painted, target),
         }
-        terms |= self._clip_terms(batch, stylized, embedded, texts)
+        terms |= self._clip_terms(batch, stylized, seen)
         if self.perceptual is not None:
             terms["lpips"] = self.perceptual(stylized, batch.content).mean()
         if len(reconstructed):
@@ -269,17 +267,40 @@ class CLAST(StyleTransferModule):
             terms["tv"] = total_variation(stylized)
         return {name: term for name, term in terms.items() if getattr(self.loss, name)}, pictures
 
-    def _stylize_and_reconstruct(
-        self, batch: StyleBatch, content: Mapping[str, Tensor], embedded: Tensor, texts: Tensor
-    ) -> Tensor:
+    @torch.no_grad()
+    def _look_at(self, batch: StyleBatch) -> Seen:
         size = len(batch.content)
-        by_text = torch.rand(size, 1, device=embedded.device) < self.text_fraction
-        code = torch.where(by_text, self.style_code(texts, "text"), self.style_code(embedded[size : 2 * size], "image"))
+        known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
+        paintings = [batch.style] if batch.reference is None else [batch.style, batch.reference]
+        embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
+        style = gather_with_gradient(embedded[size : 2 * size])
+        self.style_code.update_image_mean(style)
+        if self.prototypes is not None:
+            self.prototypes.update(gather_with_gradient(batch.artist), style)
+        return Seen(
+            content={name: features[:size] for name, features in known.items()},
+            style={name: features[size:] for name, features in known.items()},
+            embedded=embedded,
+            texts=self.prompts(self._sentences(batch.prompt)),
+            mixture=draw_mixture(size, self.mixture_fraction, self.device) if self.mixture_fraction else None,
+        )
+
+    def _stylize_and_reconstruct(self, batch: StyleBatch, seen: Seen) -> Tensor:
+        size = len(batch.content)
+        by_text = torch.rand(size, 1, device=self.device) < self.text_fraction
+        by_image = self.style_code(seen.embedded[size : 2 * size], "image")
+        code = torch.where(by_text, self._named_code(batch, seen), by_image)
+        code = code if seen.mixture is None else seen.mixture.blend(code)
         own = round(self.identity_fraction * size) if self.loss.identity else 0
         if not own:
-            return self.paint(content, code)
-        features = {name: torch.cat([map_, map_[:own]]) for name, map_ in content.items()}
-        return self.paint(features, torch.cat([code, self.style_code(embedded[:own], "image")]))
+            return self.paint(seen.content, code)
+        features = {name: torch.cat([map_, map_[:own]]) for name, map_ in seen.content.items()}
+        return self.paint(features, torch.cat([code, self.style_code(seen.embedded[:own], "image")]))
+
+    def _named_code(self, batch: StyleBatch, seen: Seen) -> Tensor:
+        if self.prototypes is None:
+            return cast(Tensor, self.style_code(seen.texts, "text"))
+        return cast(Tensor, self.style_code(self._prototypes(batch.artist), "image"))
 
     def _content_term(
         self, content: Tensor, stylized: Tensor, known: Mapping[str, Tensor], painted: Mapping[str, Tensor]
@@ -295,25 +316,35 @@ class CLAST(StyleTransferModule):
             losses.append(content_loss(shrunk, target, self.content_layers))
         return torch.stack(losses).mean()
 
-    def _clip_terms(self, batch: StyleBatch, stylized: Tensor, embedded: Tensor, texts: Tensor) -> dict[str, Tensor]:
+    def _clip_terms(self, batch: StyleBatch, stylized: Tensor, seen: Seen) -> dict[str, Tensor]:
         size = len(stylized)
-        source = self.prompts([SOURCE_PROMPT])
         out = self.clip_encoder.encode_image(stylized)
-        terms = {"clip": directional_clip_loss(out, embedded[:size], texts, source).mean()}
+        terms = {"clip": self._directional(out, seen, 1)}
         if self.loss.clip_patch:
-            count = self.patches.count
             patches = self.clip_encoder.encode_image(self.perspective(self._patches(stylized)))
-            terms["clip_patch"] = directional_clip_loss(
-                patches,
-                embedded[:size].repeat(count, 1),
-                texts.repeat(count, 1),
-                source,
-                threshold=self.patches.threshold,
-            ).mean()
+            terms["clip_patch"] = self._directional(patches, seen, self.patches.count, self.patches.threshold)
         if self.loss.contrastive:
-            views = torch.cat([out, embedded[size:], texts])
-            terms["contrastive"] = self._contrast(views, batch.artist.repeat(len(views) // size))
+            mixed = 0 if seen.mixture is None else seen.mixture.mixed
+            views = [out[mixed:], *seen.embedded[size:].split(size), seen.texts]
+            labels = [batch.artist[mixed:], *[batch.artist] * (len(views) - 1)]
+            if self.prototypes is not None:
+                views, labels = [*views, self._prototypes(batch.artist)], [*labels, batch.artist]
+            terms["contrastive"] = self._contrast(torch.cat(views), torch.cat(labels))
         return terms
+
+    def _directional(self, out: Tensor, seen: Seen, copies: int, threshold: float | None = None) -> Tensor:
+        """Return directional CLIP of ``copies`` views of every picture; a mixture owes each clause its share."""
+        source = self.prompts([SOURCE_PROMPT])
+        content = seen.embedded[: len(out) // copies].repeat(copies, 1)
+
+        def towards(texts: Tensor) -> Tensor:
+            loss = directional_clip_loss(out, content, texts.repeat(copies, 1), source, threshold)
+            return loss.view(copies, -1).mean(0)
+
+        own = towards(seen.texts)
+        if seen.mixture is None:
+            return own.mean()
+        return torch.lerp(towards(seen.texts[seen.mixture.partner]), own, seen.mixture.weight.flatten()).mean()
 
     def _contrast(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         z = F.normalize(self.proj(embeddings), dim=-1)

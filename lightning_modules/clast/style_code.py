@@ -1,7 +1,7 @@
 """From a prompt or a style image to the vector that modulates CLAST: one door for both modalities."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -91,10 +91,16 @@ class PromptEncoder:
         mean: Tensor = direction * embeddings.norm(dim=-1).mean()
         return mean
 
-    def code(self, prompt: str, style_code: StyleCode) -> Tensor:
-        """Return the style code ``(D,)`` of a prompt; several clauses add their offsets from the source prompt."""
+    def code(self, prompt: str, clause_code: Callable[[str], Tensor], style_code: StyleCode) -> Tensor:
+        """Return the style code ``(D,)`` of a prompt; several clauses add their offsets from the source prompt.
+
+        Args:
+            prompt: One clause or several weighted ones; see `parse_prompt`.
+            clause_code: Gives the style code ``(D,)`` of one clause.
+            style_code: Gives that of the source prompt.
+        """
         clauses = parse_prompt(prompt)
-        codes: Tensor = style_code(torch.stack([self.ensemble(text) for text, _ in clauses]), "text")
+        codes = torch.stack([clause_code(text) for text, _ in clauses])
         if len(clauses) == 1 and clauses[0][1] == 1.0:
             return codes[0]
         source: Tensor = style_code(self([SOURCE_PROMPT]), "text")[0]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datamodules.sources import ImageFolder, ProceduralArt, WikiArt
+from datamodules.sources import FewPaintings, ImageFolder, ProceduralArt, WikiArt
 from lightning_modules.errors import ImpastoError
 
 
@@ -104,3 +104,19 @@ def test_procedural_art_generates_and_lists(tmp_path, monkeypatch):
     assert calls == [{"size": 64, "contents_per_split": {"train": 1, "val": 1, "test": 1}, "seed": 3}]
     assert [item.title for item in source.contents("val")] == ["v0"]
     assert [(work.artist, work.title) for work in source.paintings("val")] == [("Ada Stipple", "v0")]
+
+
+def test_few_paintings_thin_out_the_training_split_only(museum):
+    source = WikiArt(museum, holdout=0.3)
+    few = FewPaintings(source, {"vincent van gogh": 1})
+    vincent = [work for work in source.paintings("train") if work.artist == "vincent van gogh"]
+    others = [work for work in source.paintings("train") if work.artist != "vincent van gogh"]
+    assert len(vincent) > 1
+    assert few.paintings("train") == [*others, vincent[0]]  # sorted by artist
+    assert few.paintings("val") == source.paintings("val")
+
+
+@pytest.mark.parametrize(("keep", "message"), [({"Nobody": 3}, "Nobody"), ({"Ada Stipple": 0}, "at least one")])
+def test_few_paintings_refuse_what_makes_no_sense(museum, keep, message):
+    with pytest.raises(ImpastoError, match=message):
+        FewPaintings(WikiArt(museum), keep).paintings("train")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.clast.module import LossWeights, Patches
+from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.losses.content import content_loss
 from lightning_modules.types import StyleBatch
 
@@ -68,9 +68,7 @@ def test_patches_reach_every_corner_and_are_cut_down_to_small_pictures(small_cla
 def test_identity_reconstructs_from_the_contents_own_code(small_clast):
     clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
     data = batch()
-    content = clast.encode(data.content, ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"))
-    embedded = clast.clip_encoder.encode_image(torch.cat([data.content, data.style]))
-    own = clast._stylize_and_reconstruct(data, content, embedded, clast.prompts(data.prompt))[4:]
+    own = clast._stylize_and_reconstruct(data, clast._look_at(data))[4:]
     with torch.no_grad():
         expected = clast.paint(clast.content_features(data.content[:2]), clast.image_code(data.content[:2]))
     assert torch.allclose(own, expected, atol=1e-5)

@@ -98,8 +98,13 @@ def centred(clip):
 def test_weighted_clauses_add_their_steps_from_the_source(clip, centred):
     prompts = PromptEncoder(clip)
     source = centred(clip.encode_text([SOURCE_PROMPT]), "text")[0]
-    ada, bob = (prompts.code(name, centred) for name in ("Ada", "Bob"))
-    assert torch.allclose(prompts.code("Ada:1.0", centred), ada)
-    assert torch.allclose(prompts.code("Ada:0", centred), source, atol=1e-5)
-    mixed = prompts.code("Ada:1.0, Bob:-0.5", centred)
+
+    def clause_code(clause):
+        return centred(prompts.ensemble(clause)[None], "text")[0]
+
+    ada, bob = (prompts.code(name, clause_code, centred) for name in ("Ada", "Bob"))
+    assert torch.equal(ada, clause_code("Ada"))
+    assert torch.allclose(prompts.code("Ada:1.0", clause_code, centred), ada)
+    assert torch.allclose(prompts.code("Ada:0", clause_code, centred), source, atol=1e-5)
+    mixed = prompts.code("Ada:1.0, Bob:-0.5", clause_code, centred)
     assert torch.allclose(mixed, source + (ada - source) - 0.5 * (bob - source), atol=1e-5)
