@@ -8,15 +8,11 @@ to be had, else embedded, and says once which. open_clip, lpips and h5py take se
 
 import json
 import os
-import sys
-import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file
@@ -35,13 +31,32 @@ from lightning_modules.networks.vgg import (
     VGGEncoder,
     VGGTrunk,
 )
+from lightning_modules.weights_files import (
+    WeightsSource,
+    choose,
+    file_present,
+    own_file,
+    reachable,
+    read_state,
+    seeded,
+    torchvision_file,
+)
+from lightning_modules.weights_judges import load_csd, load_inception
 
-WeightsSource = Literal["auto", "pretrained", "hed", "embedded", "random"]
+__all__ = [
+    "WeightsSource",
+    "load_artist_classifier",
+    "load_clip",
+    "load_csd",
+    "load_inception",
+    "load_lpips",
+    "load_vgg",
+    "load_vgg16_state",
+]
+
 VGGVariant = Literal["vgg19", "vgg19_normalised"]
-_Network = TypeVar("_Network", bound=FrozenNetwork)
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "assets" / "embedded"
-PROBE_SECONDS = 3.0
 
 # torchvision holds the same addresses, but importing it costs seconds.
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -85,8 +100,8 @@ def load_vgg(weights: WeightsSource = "auto", *, variant: VGGVariant = "vgg19") 
         "embedded": _embedded_vgg,
         "random": lambda: _random_vgg(VGG19 if variant == "vgg19" else VGG19_NORMALISED),
     }
-    present = _file_present(VGG19_URL) if variant == "vgg19" else _normalised_path().is_file
-    return _choose(variant, weights, found, present)
+    present = file_present(VGG19_URL) if variant == "vgg19" else _normalised_path().is_file
+    return choose(variant, weights, found, present)
 
 
 def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CLIPEncoder:
@@ -106,7 +121,7 @@ def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CL
         "embedded": _embedded_clip,
         "random": lambda: _random_clip(model),
     }
-    return _choose(f"CLIP {model}", weights, found, lambda: _clip_present(model))
+    return choose(f"CLIP {model}", weights, found, lambda: _clip_present(model))
 
 
 def load_lpips(weights: WeightsSource = "auto") -> FrozenNetwork:
@@ -125,7 +140,7 @@ def load_lpips(weights: WeightsSource = "auto") -> FrozenNetwork:
         "embedded": lambda: PerceptualDistance(_embedded_vgg()),
         "random": _random_lpips,
     }
-    return _choose("LPIPS", weights, found, _file_present(VGG16_URL))
+    return choose("LPIPS", weights, found, file_present(VGG16_URL))
 
 
 def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
@@ -140,7 +155,7 @@ def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier
     """
     if weights == "random":
         artists = [f"Artist {number}" for number in range(1, 13)]
-        with _seeded():
+        with seeded():
             return ArtistClassifier(BrushworkNet(len(artists)), artists, "random")
     path = EMBEDDED / "artist_classifier.safetensors" if weights == "embedded" else Path(weights)
     config = _read_config(path)
@@ -155,39 +170,7 @@ def load_vgg16_state() -> dict[str, Tensor]:
     Raises:
         ImpastoError: If the file is not here and cannot be fetched, or is damaged.
     """
-    path = _torchvision_file(VGG16_URL)
-    try:
-        return cast(dict[str, Tensor], torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise ImpastoError(
-            f"{path} is not a whole file of VGG-16 weights ({type(error).__name__}): delete it and fetch it again."
-        ) from error
-
-
-def _choose(
-    name: str, weights: WeightsSource, found: dict[str, Callable[[], _Network]], present: Callable[[], bool]
-) -> _Network:
-    if weights != "auto":
-        return found[weights]()
-    reason = "its file is in the cache or within reach"
-    if present():
-        try:
-            network = found["pretrained"]()
-        except ImpastoError as error:
-            reason = str(error)
-        else:
-            _say_once(f"{name}: taking pretrained weights ({reason}).")
-            return network
-    else:
-        reason = "the pretrained file is not in the cache and cannot be fetched"
-    _say_once(f"{name}: taking embedded weights ({reason}).")
-    return found["embedded"]()
-
-
-@cache
-def _say_once(sentence: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        sys.stderr.write(f"{sentence}\n")
+    return read_state(torchvision_file(VGG16_URL), "VGG-16 weights")
 
 
 # ---- pretrained ------------------------------------------------------------------------------------------------------
@@ -195,7 +178,7 @@ def _say_once(sentence: str) -> None:
 
 def _pretrained_vgg(variant: VGGVariant) -> VGGEncoder:
     if variant == "vgg19":
-        return VGGEncoder(_trunk_from(VGG19, _torchvision_file(VGG19_URL)), "torchvision VGG19_Weights.IMAGENET1K_V1")
+        return VGGEncoder(_trunk_from(VGG19, torchvision_file(VGG19_URL)), "torchvision VGG19_Weights.IMAGENET1K_V1")
     path = _normalised_path()
     if not path.is_file():
         raise ImpastoError(
@@ -206,16 +189,15 @@ def _pretrained_vgg(variant: VGGVariant) -> VGGEncoder:
 
 
 def _normalised_path() -> Path:
-    folder = os.environ.get("IMPASTO_WEIGHTS") or "~/.cache/impasto"
-    return Path(folder).expanduser() / NORMALISED_FILE
+    return own_file(NORMALISED_FILE)
 
 
 def _trunk_from(config: VGGConfig, path: Path) -> VGGTrunk:
     """Fill a VGG from a sequential state dict, whose convolutions stand in the order of the forward pass."""
     trunk = VGGTrunk(config)
     targets = [trunk.colour, *trunk.convs.values()] if trunk.colour else [*trunk.convs.values()]
+    state = read_state(path, "VGG-19 weights")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         kernels = [key for key, value in state.items() if value.dim() == 4]  # B, C, 3, 3; the classifier is flat
         for key, target in zip(kernels, targets, strict=len(kernels) < len(targets)):
             target.load_state_dict({"weight": state[key], "bias": state[key.removesuffix("weight") + "bias"]})
@@ -224,40 +206,6 @@ def _trunk_from(config: VGGConfig, path: Path) -> VGGTrunk:
             f"{path} is not a whole file of VGG-19 weights ({type(error).__name__}): delete it and fetch it again."
         ) from error
     return trunk
-
-
-def _torchvision_path(url: str) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-
-
-def _file_present(url: str) -> Callable[[], bool]:
-    return lambda: _torchvision_path(url).is_file() or _reachable(url)
-
-
-@cache
-def _reachable(url: str) -> bool:
-    """Whether the address answers at once; a slow network is worth a wait only where ``pretrained`` is asked for."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS):  # noqa: S310
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def _torchvision_file(url: str) -> Path:
-    """Return the file in torch hub's cache, fetched (and then checked against its hash) where it is not there yet."""
-    path = _torchvision_path(url)
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=False)
-    except (OSError, RuntimeError) as error:
-        raise ImpastoError(
-            f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, "
-            "or choose --weights embedded."
-        ) from error
-    return path
 
 
 def _clip_repo(model: str) -> str:
@@ -280,7 +228,7 @@ def _clip_present(model: str) -> bool:
     if any(isinstance(try_to_load_from_cache(repo, name), str) for name in names):
         return True
     offline = os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}
-    return not offline and _reachable(f"https://huggingface.co/{repo}")
+    return not offline and reachable(f"https://huggingface.co/{repo}")
 
 
 def _pretrained_clip(model: str) -> CLIPEncoder:
@@ -300,7 +248,7 @@ def _pretrained_clip(model: str) -> CLIPEncoder:
 
 
 def _pretrained_lpips() -> LPIPS:
-    _torchvision_file(VGG16_URL)  # the package would fetch it too, but not fail in one sentence
+    torchvision_file(VGG16_URL)  # the package would fetch it too, but not fail in one sentence
     return LPIPS(_lpips_network(trunk_random=False), "lpips 0.1 VGG-16")
 
 
@@ -379,16 +327,8 @@ def _embedded_clip() -> CLIPEncoder:
 # ---- random ----------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Give new networks the same numbers every time, and the caller's own stream of numbers back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
 def _random_vgg(config: VGGConfig) -> VGGEncoder:
-    with _seeded():
+    with seeded():
         trunk = VGGTrunk(config)
         for conv in trunk.convs.values():
             nn.init.kaiming_normal_(cast(Tensor, conv.weight), nonlinearity="relu")
@@ -398,11 +338,11 @@ def _random_vgg(config: VGGConfig) -> VGGEncoder:
 def _random_clip(model: str) -> CLIPEncoder:
     import open_clip
 
-    with _seeded():
+    with seeded():
         network = open_clip.CLIP(**open_clip.get_model_config(model))
     return CLIPEncoder(network, open_clip.get_tokenizer(model), "random")
 
 
 def _random_lpips() -> LPIPS:
-    with _seeded():
+    with seeded():
         return LPIPS(_lpips_network(trunk_random=True), "random")

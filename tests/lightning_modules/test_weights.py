@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.procedural import PAINTERS, contents, paint
-from lightning_modules import weights
+from lightning_modules import weights, weights_files
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.artist_classifier import ArtistClassifier
 from lightning_modules.networks.clip import CLIPEncoder
@@ -37,8 +37,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr("torch.hub.urlopen", refuse)
-    weights._reachable.cache_clear()
-    weights._say_once.cache_clear()
+    weights_files.reachable.cache_clear()
+    weights_files.say_once.cache_clear()
     return tmp_path
 
 
@@ -267,9 +267,9 @@ def test_a_download_is_checked_against_the_hash_in_its_name(tmp_path: Path, monk
     right, wrong = f"net-{hashlib.sha256(data).hexdigest()[:8]}.pth", "net-00000000.pth"
     for name in (right, wrong):
         (served / name).write_bytes(data)
-    assert weights._torchvision_file((served / right).as_uri()).read_bytes() == data
+    assert weights_files.torchvision_file((served / right).as_uri()).read_bytes() == data
     with pytest.raises(ImpastoError, match="invalid hash value"):
-        weights._torchvision_file((served / wrong).as_uri())
+        weights_files.torchvision_file((served / wrong).as_uri())
     assert os.listdir(tmp_path / "torch" / "hub" / "checkpoints") == [right]  # noqa: PTH208
 
 

@@ -1,0 +1,128 @@
+"""Where files of weights lie, how they are fetched and read, and what is said about it; see `weights`, the door."""
+
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import nn
+
+from lightning_modules.errors import ImpastoError
+
+WeightsSource = Literal["auto", "pretrained", "hed", "embedded", "random"]
+Network = TypeVar("Network", bound=nn.Module)
+
+PROBE_SECONDS = 3.0
+
+
+def choose(
+    name: str, weights: WeightsSource, found: dict[str, Callable[[], Network]], present: Callable[[], bool]
+) -> Network:
+    """Return the network that ``found`` builds for this source; for ``auto`` the pretrained one where it is to be had.
+
+    Args:
+        name: What is loaded, for the sentence that says which was taken.
+        weights: The source.
+        found: Source to builder; the pretrained one may raise an ImpastoError.
+        present: Whether the pretrained file is in a cache or within reach.
+    """
+    if weights != "auto":
+        return found[weights]()
+    reason = "its file is in the cache or within reach"
+    if present():
+        try:
+            network = found["pretrained"]()
+        except ImpastoError as error:
+            reason = str(error)
+        else:
+            say_once(f"{name}: taking pretrained weights ({reason}).")
+            return network
+    else:
+        reason = "the pretrained file is not in the cache and cannot be fetched"
+    say_once(f"{name}: taking embedded weights ({reason}).")
+    return found["embedded"]()
+
+
+@cache
+def say_once(sentence: str) -> None:
+    """Write a sentence to stderr, once a process and on the first rank alone."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        sys.stderr.write(f"{sentence}\n")
+
+
+def torchvision_path(url: str) -> Path:
+    """Return where torch hub keeps the file of this address, whether it is there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def file_present(url: str) -> Callable[[], bool]:
+    """Return the question whether torch hub has this file or can fetch it."""
+    return lambda: torchvision_path(url).is_file() or reachable(url)
+
+
+@cache
+def reachable(url: str) -> bool:
+    """Whether the address answers at once; a slow network is worth a wait only where ``pretrained`` is asked for."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS):  # noqa: S310
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def torchvision_file(url: str) -> Path:
+    """Return the file in torch hub's cache, fetched (and checked against the hash in its name) if it is not there yet.
+
+    Raises:
+        ImpastoError: If it cannot be fetched, or is another file than its name says.
+    """
+    path = torchvision_path(url)
+    if path.is_file():
+        return path
+    _, dash, prefix = path.stem.rpartition("-")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix if dash else None, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ImpastoError(
+            f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, "
+            "or choose --weights embedded."
+        ) from error
+    return path
+
+
+def own_file(name: str) -> Path:
+    """Return the place of a file that has no address: in ``IMPASTO_WEIGHTS``, by default ``~/.cache/impasto``."""
+    folder = os.environ.get("IMPASTO_WEIGHTS") or "~/.cache/impasto"
+    return Path(folder).expanduser() / name
+
+
+def read_state(path: Path, what: str) -> dict[str, Any]:
+    """Read a file of tensors; nothing in it is executed.
+
+    Args:
+        path: The file.
+        what: What it should hold, for the error message.
+
+    Raises:
+        ImpastoError: If it is damaged or holds more than plain tensors.
+    """
+    try:
+        return cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} is not a whole file of {what} ({type(error).__name__}): delete it and fetch it again."
+        ) from error
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Give new networks the same numbers every time, and the caller's own stream of numbers back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,140 @@
+"""Weights of the networks that only judge pictures; ask for them at `weights`, the door."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.csd import CSDEncoder, csd_from_state
+from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.inception import Inception, InceptionForm, InceptionTrunk
+from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
+from lightning_modules.networks.vgg import VGGEncoder
+from lightning_modules.weights_files import (
+    WeightsSource,
+    choose,
+    file_present,
+    own_file,
+    read_state,
+    seeded,
+    torchvision_file,
+)
+
+InceptionVariant = Literal["fid", "imagenet", "art"]
+
+INCEPTIONS: dict[InceptionVariant, tuple[InceptionForm, str, str]] = {
+    "fid": (
+        "tensorflow",
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        "inception-2015-12-05",
+    ),
+    "imagenet": (
+        "torchvision",
+        "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+        "torchvision Inception_V3_Weights.IMAGENET1K_V1",
+    ),
+    "art": (
+        "torchvision",
+        "https://huggingface.co/matthias-wright/art_inception/resolve/main/art_inception.pth",
+        "art_inception",
+    ),
+}
+"""Form of the network, address of its state file, and what its weights are called."""
+CSD_FILE = "csd_vit_l.pth"
+
+
+def load_inception(weights: WeightsSource = "auto", *, variant: InceptionVariant = "fid") -> FrozenNetwork:
+    """Return a frozen Inception-v3 with the taps of `lightning_modules.networks.inception.Inception`.
+
+    Args:
+        weights: Where its weights come from; ``pretrained`` looks in ``TORCH_HOME/hub/checkpoints``. ``embedded`` and
+            ``hed`` are `InceptionStandIn` on those encoders, whose features compare with nobody else's.
+        variant: ``fid`` is the port of TensorFlow's file of 2015 behind the published FID, ``imagenet`` torchvision's
+            network (SIFID), ``art`` the one that ArtFID's authors trained on paintings.
+
+    Raises:
+        ImpastoError: If the weights are not here and cannot be fetched.
+    """
+    form, url, source = INCEPTIONS[variant]
+    found: dict[str, Callable[[], FrozenNetwork]] = {
+        "pretrained": lambda: _pretrained_inception(form, url, source),
+        "hed": lambda: _inception_stand_in("hed"),
+        "embedded": lambda: _inception_stand_in("embedded"),
+        "random": lambda: _random_inception(form),
+    }
+    return choose(f"Inception-v3 ({variant})", weights, found, file_present(url))
+
+
+def load_csd(weights: WeightsSource = "auto") -> FrozenNetwork:
+    """Return a frozen style descriptor, ``images (B, 3, H, W) in [0, 1] -> (B, D)`` of unit length.
+
+    Args:
+        weights: Where its weights come from; ``embedded`` and ``hed`` are `StyleStandIn` on those encoders, whose
+            vectors compare with nobody else's; so is ``random``, on a random VGG-19.
+
+    Raises:
+        ImpastoError: If the weights are not here.
+    """
+    found: dict[str, Callable[[], FrozenNetwork]] = {
+        "pretrained": _pretrained_csd,
+        "hed": lambda: _style_stand_in("hed"),
+        "embedded": lambda: _style_stand_in("embedded"),
+        "random": lambda: _style_stand_in("random"),
+    }
+    return choose("CSD", weights, found, own_file(CSD_FILE).is_file)
+
+
+def _pretrained_inception(form: InceptionForm, url: str, source: str) -> Inception:
+    path = torchvision_file(url)
+    state = read_state(path, "Inception-v3 weights")
+    with seeded():  # the first weights are drawn, then overwritten
+        trunk = InceptionTrunk(form)
+    try:
+        trunk.fill(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise ImpastoError(
+            f"{path} does not hold the Inception-v3 of {url}: delete it and fetch that file again."
+        ) from error
+    return Inception(trunk, source)
+
+
+def _random_inception(form: InceptionForm) -> Inception:
+    with seeded():
+        trunk = InceptionTrunk(form)
+        for module in trunk.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return Inception(trunk, "random")
+
+
+def _pretrained_csd() -> CSDEncoder:
+    path = own_file(CSD_FILE)
+    if not path.is_file():
+        raise ImpastoError(
+            f"The CSD weights are missing: download pytorch_model.bin from huggingface.co/tomg-group-umd/CSD-ViT-L "
+            f"(or checkpoint.pth from github.com/learn2phoenix/CSD) and put it at {path}, "
+            "or choose --weights embedded."
+        )
+    state = read_state(path, "CSD weights")
+    state = state.get("model_state_dict", state)
+    try:
+        return csd_from_state({key.removeprefix("module."): value for key, value in state.items()}, "CSD ViT-L")
+    except (RuntimeError, KeyError, ValueError, AttributeError) as error:
+        raise ImpastoError(
+            f"{path} does not hold CSD's weights (missing or misshapen: {error}): delete it and fetch it again."
+        ) from error
+
+
+def _inception_stand_in(weights: WeightsSource) -> InceptionStandIn:
+    return InceptionStandIn(_vgg(weights))
+
+
+def _style_stand_in(weights: WeightsSource) -> StyleStandIn:
+    return StyleStandIn(_vgg(weights))
+
+
+def _vgg(weights: WeightsSource) -> VGGEncoder:
+    from lightning_modules.weights import load_vgg  # the door itself imports this module
+
+    return load_vgg(weights)
