@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 from callbacks.progress import progress_bar
 from callbacks.save_config import SaveConfig
 from experiments.cli import TRAINER_COMMANDS
+from experiments.provenance import sources_in_printed_config
 from experiments.report import write_report
 from experiments.run import Run, RunOptions, open_run
 from experiments.suggestions import CommandLineError, explain
@@ -43,7 +44,8 @@ class ImpastoCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and report a mistake in one sentence."""
         try:
-            super().parse_arguments(parser, args)
+            with sources_in_printed_config(args):
+                super().parse_arguments(parser, args)
         except ArgumentError as error:
             keys = self._parser(args[0]).get_defaults(skip_validation=True).keys()
             raise CommandLineError(explain(error, [*keys, "model", "data"])) from error

@@ -32,9 +32,9 @@ def configured(path):
     return ["fit", *base, "--config", str(path)]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_experiment_has_a_tiny_and_a_full_profile(method):
-    assert {"tiny.yaml", "full.yaml"} <= {path.name for path in (ROOT / method).glob("*.yaml")}
+@pytest.mark.parametrize("folder", METHODS)
+def test_every_experiment_has_a_tiny_and_a_full_profile(folder):
+    assert {"tiny.yaml", "full.yaml"} <= {path.name for path in (ROOT / folder).glob("*.yaml")}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
