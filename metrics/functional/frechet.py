@@ -41,6 +41,25 @@ def frechet_distance(a: Tensor, b: Tensor) -> Tensor:
     return _distance(*_mean_and_factor(a), *_mean_and_factor(b))
 
 
+def frechet_of_maps(a: Tensor, b: Tensor) -> Tensor:
+    """Return `frechet_distance` between the places of two feature maps, for every pair of maps.
+
+    Args:
+        a: ``(B, C, H, W)``, any float type, ``H W >= 2``.
+        b: ``(B, C, h, w)``; height and width may differ from a's.
+
+    Returns:
+        ``(B,)``, float64, at least 0, in squared feature units; exactly 0 for equal maps.
+
+    Raises:
+        ImpastoError: If a map has fewer than two places, the channels differ, or a number is not finite.
+
+    Source: Rott Shaham et al. 2019, section 3 (single image FID).
+    """
+    places = (maps.flatten(2).transpose(1, 2) for maps in (a, b))  # B, HW, C
+    return torch.stack([frechet_distance(x, y) for x, y in zip(*places, strict=True)])
+
+
 def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
     """Return `frechet_distance` where only means and covariances are known, such as published statistics.
 
