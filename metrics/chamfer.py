@@ -74,7 +74,7 @@ class ColorChamfer(SampleMean):
 
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
         if len(preds) != len(target):
-            raise ImpastoError(f"There are {len(preds)} stylized and {len(target)} style pictures.")
+            raise ImpastoError(f"There are {len(preds)} stylized pictures and {len(target)} styles.")
         return color_chamfer(
             as_pictures(preds, "stylized"),
             as_pictures(target, "style"),

@@ -37,14 +37,14 @@ class ClipEyes:
         if not hasattr(reader, "encode_text"):
             raise ImpastoError(f"{type(clip).__name__} has no encode_text: scores of texts need a whole CLIP.")
         self.template = template
-        self._held = Held(clip)
+        self.held = Held(clip)
         self._reader: Held[Any] = Held(reader)
         self._texts: dict[str, Tensor] = {}
 
     @property
     def source(self) -> str:
         """Return where the weights come from."""
-        return source_of(self._held.network)
+        return source_of(self.held.network)
 
     @property
     def wording(self) -> str:
@@ -53,7 +53,7 @@ class ClipEyes:
 
     def pictures(self, images: Tensor) -> Tensor:
         """Return the vectors of pictures ``(B, 3, H, W)``, float32 in [0, 1]; ``(B, D)``, float64."""
-        network: Any = self._held.on(images.device)
+        network: Any = self.held.on(images.device)
         if hasattr(network, "encode_image"):
             return as_float64(network.encode_image(images))
         return as_float64(network(images, ("projected",))["projected"])
@@ -111,6 +111,7 @@ class CLIPStyleScore(SampleMean):
         super().__init__()
         self.scale, self.clamp, self.square = scale, clamp, False
         self._eyes = ClipEyes(clip, template)
+        self._clip = self._eyes.held  # where a metric's networks are looked for
 
     @property
     def convention(self) -> str:
@@ -238,6 +239,7 @@ class CLIPDirectionalScore(SampleMean):
         super().__init__()
         self.origin = origin
         self._eyes = ClipEyes(clip, template)
+        self._clip = self._eyes.held
         self._origin = ClipEyes(clip)
 
     @property

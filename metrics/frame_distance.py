@@ -20,19 +20,17 @@ class FrameDistance:
 
     Args:
         network: ``(a, b) -> (B,)`` on pictures ``(B, 3, H, W)``, RGB in [0, 1].
+
+    Attributes:
+        held: The whole network.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._held = Held(network)
-
-    @property
-    def network(self) -> nn.Module:
-        """Return the whole network."""
-        return self._held.network
+        self.held = Held(network)
 
     def describe(self, images: Tensor) -> list[Tensor]:
         """Return the features of pictures ``(B, 3, H, W)``, float32 in [0, 1]; ``B`` comes first in each."""
-        network = self._held.on(images.device)
+        network = self.held.on(images.device)
         if isinstance(network, PerceptualDistance):
             maps = network.encoder(images, network.layers)
             return [F.normalize(maps[layer], dim=1) for layer in network.layers]
@@ -46,7 +44,7 @@ class FrameDistance:
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         """Return the distance of every pair, ``(B,)``, from what ``describe`` made of its two sides."""
-        network = self._held.on(a[0].device)
+        network = self.held.on(a[0].device)
         if isinstance(network, PerceptualDistance):
             return torch.stack([(x - y).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).mean(0)
         trunk = _published(network)

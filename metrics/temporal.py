@@ -153,11 +153,12 @@ class TemporalLPIPS(ClipMetric):
     def __init__(self, network: nn.Module, average: Average = "micro") -> None:
         super().__init__(average)
         self._split = FrameDistance(network)
+        self._network = self._split.held
 
     @property
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
-        network = self._split.network
+        network = self._network.network
         return (
             f"perceptual distance of adjacent frames of one clip, {_AVERAGES[self.average]}, "
             f"{type(network).__name__} with weights {source_of(network)}, native size, motion not compensated"
@@ -274,6 +275,7 @@ _AVERAGES: dict[Average, str] = {"micro": "mean over all pairs", "macro": "mean 
 def _numbers(values: Tensor | None, name: str, count: int) -> list[int]:
     if values is None:
         return [ANYWHERE] * count
+    values = torch.as_tensor(values)
     if values.shape != (count,):
         raise ImpastoError(f"{count} frames need as many {name} numbers, got {tuple(values.shape)}.")
     return [int(value) for value in values.tolist()]

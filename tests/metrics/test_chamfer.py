@@ -83,7 +83,7 @@ def test_casts_copies_and_checkpoints():
 def test_bad_input_is_refused_in_one_sentence():
     metric = ColorChamfer()
     for a, b, words in [
-        (pictures(0), pictures(1, n=4), "5 stylized and 4 style"),
+        (pictures(0), pictures(1, n=4), "5 stylized pictures and 4 styles"),
         (pictures(0) * 255, pictures(1), r"stylized pictures must lie in \[0, 1\]"),
         (pictures(0), torch.full((5, 3, 4, 4), torch.nan), r"style pictures must lie in \[0, 1\]"),
         (pictures(0), pictures(1).long(), "float in"),

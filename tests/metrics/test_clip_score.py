@@ -164,6 +164,7 @@ def test_the_embedded_clip_fits():
         score.update(*inputs)
         assert bool(score.compute().isfinite())
         assert "embedded" in score.convention
+        assert score.sources == ("embedded",)  # what marks its name in tables
         assert "\n" not in score.convention
         assert len(score.inputs) == len(inputs)
 

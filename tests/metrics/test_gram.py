@@ -96,7 +96,7 @@ def test_casts_copies_and_checkpoints():
 
 def test_bad_input_is_refused_in_one_sentence():
     for a, b, words in [
-        (pictures(0), pictures(1, n=4), "5 stylized and 4 style"),
+        (pictures(0), pictures(1, n=4), "5 stylized pictures and 4 styles"),
         (pictures(0), pictures(1, height=31), "at least 32"),
         (pictures(0) - 1, pictures(1), r"stylized pictures must lie in \[0, 1\]"),
     ]:

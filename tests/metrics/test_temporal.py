@@ -119,6 +119,7 @@ def test_splitting_a_network_keeps_its_value_and_saves_passes(weights):
     metric.update(frames[:1].expand(4, -1, -1, -1), torch.zeros(4, dtype=torch.int64))
     assert float(metric.compute()) == 0
     assert weights in metric.convention
+    assert metric.sources == (weights,)  # what marks its name in tables
 
 
 def test_last_frames_are_no_state():
