@@ -41,9 +41,10 @@ from lightning_modules.weights_files import (
     seeded,
     torchvision_file,
 )
-from lightning_modules.weights_judges import load_csd, load_inception
+from lightning_modules.weights_judges import InceptionVariant, load_csd, load_inception
 
 __all__ = [
+    "InceptionVariant",
     "WeightsSource",
     "load_artist_classifier",
     "load_clip",

@@ -1,7 +1,7 @@
 """What all metrics of pictures have in common: hidden networks, float64 states, a stated convention."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -48,6 +48,20 @@ def source_of(network: nn.Module) -> str:
     return str(getattr(network, "source", type(network).__name__))
 
 
+def stand_in_suffix(sources: Iterable[str]) -> str:
+    """Return what marks the name of a number that a stand-in had a part in; nothing where none had.
+
+    Args:
+        sources: Where the weights of the metric's networks come from.
+
+    Examples:
+        >>> stand_in_suffix(["inception-2015-12-05", "embedded"]), stand_in_suffix(["lpips 0.1 VGG-16"])
+        ('_embedded', '')
+    """
+    found = [mark for mark in ("embedded", "hed", "random") if any(source.startswith(mark) for source in sources)]
+    return f"_{found[0]}" if found else ""
+
+
 class Extractor(Protocol):
     """What turns pictures into features: a frozen module, such as a `VGGEncoder` or those of `metrics.extractors`.
 
@@ -85,6 +99,11 @@ class PictureMetric(Metric, ABC):
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return where the weights of the networks that this metric holds come from."""
+        return tuple(source_of(value.network) for value in vars(self).values() if isinstance(value, Held))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Self:
         # `.to(torch.bfloat16)` of a parent would round the running sums; Lightning's bf16-true does just that.
         def moved_only(tensor: Tensor) -> Tensor:
@@ -111,7 +130,24 @@ class PictureMetric(Metric, ABC):
         return self._plot(val, ax)
 
 
-class SampleMean(PictureMetric):
+class PerSample(PictureMetric):
+    """A metric that gives every sample a value of its own, whatever else is in the set."""
+
+    @abstractmethod
+    def values(self, preds: Tensor, target: Any) -> Tensor:
+        """Return the value of every sample, ``(B,)``, float64, nan where it has none, without counting it."""
+
+    def summary(self, values: Tensor, group: Tensor) -> Tensor:  # noqa: ARG002 - for averages over groups
+        """Return what many samples amount to, as ``compute`` does.
+
+        Args:
+            values: ``(N,)``, float64, nan where a sample has no value.
+            group: ``(N,)``, int64, such as the artist's number.
+        """
+        return values.nanmean()
+
+
+class SampleMean(PerSample):
     """The mean over samples of a value that every sample has by itself.
 
     The states are a float64 sum and a count, so batches of any size and ranks with any number of batches give the
@@ -153,11 +189,8 @@ class SampleMean(PictureMetric):
         return self.total / self.count
 
 
-class FeatureMean(SampleMean):
-    """The mean over pairs of a distance between the features of two pictures.
-
-    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; the two sides may differ in height and width. A subclass
-    names its ``taps`` and computes ``_values_from``.
+class FeatureMetric(PictureMetric):
+    """A metric on features of one frozen network, which a collection may extract once for many.
 
     Args:
         extractor: The frozen network; see `Extractor`.
@@ -177,8 +210,32 @@ class FeatureMean(SampleMean):
 
     @property
     def extractor(self) -> nn.Module:
-        """Return the network, for those who share one pass of it among metrics."""
+        """Return the network."""
         return self._extractor.network
+
+    def extract(self, images: Tensor, name: str, taps: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return features of pictures, without counting them.
+
+        Args:
+            images: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8.
+            name: What the pictures are, for the error message.
+            taps: By default those that this metric needs.
+
+        Raises:
+            ImpastoError: If shape, type or range is wrong.
+        """
+        pictures = as_pictures(images, name, self.smallest)
+        with full_precision(images.device):
+            features: dict[str, Tensor] = self._extractor.on(images.device)(pictures, taps or self.taps)
+        return features
+
+
+class FeatureMean(FeatureMetric, SampleMean):
+    """The mean over pairs of a distance between the features of two pictures.
+
+    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; the two sides may differ in height and width. A subclass
+    names its ``taps`` and computes ``_values_from``.
+    """
 
     @abstractmethod
     def _values_from(self, preds: Features, target: Features) -> Tensor: ...
@@ -202,48 +259,31 @@ class FeatureMean(SampleMean):
 
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
         if len(preds) != len(target):
-            raise ImpastoError(f"There are {len(preds)} {self.inputs[0]} and {len(target)} {self.inputs[1]} pictures.")
-        network = self._extractor.on(preds.device)
-        sides = zip((preds, target), self.inputs, strict=False)
-        features = [network(as_pictures(images, role, self.smallest), self.taps) for images, role in sides]
-        return self._values_from(*features)
+            raise ImpastoError(f"There are {len(preds)} {self.inputs[0]} pictures and {len(target)} {self.inputs[1]}s.")
+        return self._values_from(self.extract(preds, self.inputs[0]), self.extract(target, self.inputs[1]))
 
 
-class SetMetric(PictureMetric):
+class SetMetric(FeatureMetric):
     """The distance between two sets of pictures, as rows of features.
 
     The states are the rows of both sides in float32 and the samples' positions in their split; the distance sees every
     position once, in ascending order, so neither batches nor ranks nor a padded sampler change it. A subclass names
     its ``taps`` and computes ``_distance``; one with several taps says in ``_rows`` what a row is.
 
-    Args:
-        extractor: The frozen network; see `Extractor`.
-
     Attributes:
-        taps: The features that it needs.
         least: Samples that each side needs.
-        smallest: Side in pixels that the features need.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("stylized", "style")
-    taps: tuple[str, ...]
     least: int = 2
-    smallest: int = 1
     width: Tensor
 
     def __init__(self, extractor: nn.Module, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._extractor = Held(extractor)
+        super().__init__(extractor, **kwargs)
         self.add_state("width", torch.tensor(0), dist_reduce_fx="max")
         for side in ("real", "fake"):
             self.add_state(f"{side}_rows", [], dist_reduce_fx="cat")
             self.add_state(f"{side}_index", [], dist_reduce_fx="cat")
         self._begin()
-
-    @property
-    def extractor(self) -> nn.Module:
-        """Return the network, for those who share one pass of it among metrics."""
-        return self._extractor.network
 
     def _begin(self) -> None:
         # A rank without pictures does not know how wide a row is, and a gather needs equal types and dimensions from
@@ -276,9 +316,7 @@ class SetMetric(PictureMetric):
         Raises:
             ImpastoError: If shape, type, range or number is wrong.
         """
-        role = self.inputs[1] if real else self.inputs[0]
-        with full_precision(images.device):
-            features = self._extractor.on(images.device)(as_pictures(images, role, self.smallest), self.taps)
+        features = self.extract(images, self.inputs[1] if real else self.inputs[0])
         self.update_features(features, real=real, index=index)
 
     def update_features(self, features: Features, *, real: bool, index: Tensor | None = None) -> None:
@@ -307,6 +345,22 @@ class SetMetric(PictureMetric):
         self.width.fill_(rows.shape[1])
         getattr(self, f"{side}_rows").append(rows.flatten())
         getattr(self, f"{side}_index").append(known.to(self.device))
+
+    def update_shared(self, fake: Features, real: Features, fields: Mapping[str, Any]) -> None:
+        """Add a batch to both sides whose features somebody extracted for several metrics.
+
+        Args:
+            fake: Tap to features of the generated pictures.
+            real: The same of the reference pictures.
+            fields: All fields of the batch, for metrics that need more; ``index`` is the samples' position.
+        """
+        for features, side in ((fake, False), (real, True)):
+            beside = self._beside(fields, real=side)
+            self.update_features(features, real=side, index=fields.get("index"), **beside)
+
+    def _beside(self, fields: Mapping[str, Any], *, real: bool) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
+        """Return what ``update_features`` needs beside the features."""
+        return {}
 
     def rows(self, real: bool) -> Tensor:
         """Return the rows of one side so far, ``(n, D)``, float32, every position once and in ascending order."""

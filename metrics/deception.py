@@ -1,19 +1,19 @@
 """The share of pictures that an artist classifier takes for the artist's own."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import Held, PictureMetric, source_of
+from metrics.base import Held, PerSample, source_of
 from metrics.functional.deception import UNKNOWN, average_rate, deceives
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import full_precision
 
 
-class DeceptionRate(PictureMetric):
+class DeceptionRate(PerSample):
     """The share of pictures for which the classifier's first choice is the artist they imitate.
 
     Two figures belong beside it: the rate of true paintings (its ceiling, the classifier's own accuracy) and that of
@@ -37,6 +37,7 @@ class DeceptionRate(PictureMetric):
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
+    inputs: ClassVar[tuple[str, ...]] = ("stylized", "prompt")
     hits: Tensor
     counts: Tensor
 
@@ -80,6 +81,14 @@ class DeceptionRate(PictureMetric):
         with full_precision(preds.device):
             logits = self._classifier.on(preds.device)(as_pictures(preds, "judged"))
             return deceives(logits, labels.to(preds.device))
+
+    def summary(self, values: Tensor, group: Tensor) -> Tensor:
+        """Return the rate of many samples; see `metrics.base.PerSample`."""
+        known = ~values.isnan()
+        columns = group[known].unique(return_inverse=True)[1]
+        counts = columns.bincount()
+        hits = values.new_zeros(len(counts)).index_add(0, columns, values[known])
+        return average_rate(hits, counts, macro=self.average == "macro")
 
     def update(self, preds: Tensor, artists: Sequence[str] | Tensor) -> None:
         """Count a batch of pictures.

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lightning_modules.errors import ImpastoError
-from metrics.base import Held, SampleMean, source_of
-from metrics.functional.pictures import as_pictures
+from metrics.base import FeatureMean, Features, source_of
 from metrics.functional.style_distance import style_distance
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-class StyleLoss(SampleMean):
+class StyleLoss(FeatureMean):
     """The mean distance of VGG channel means and standard deviations from those of a style picture.
 
     ``sum_l MSE(mu) + MSE(sigma)`` as in `metrics.functional.style_distance`. Pictures ``(B, 3, H, W)``, RGB, float in
@@ -29,23 +27,19 @@ class StyleLoss(SampleMean):
 
     higher_is_better = False
     plot_lower_bound = 0.0
+    smallest = 32
 
     def __init__(self, encoder: nn.Module, layers: Sequence[str] = LAYERS) -> None:
-        super().__init__()
-        self.layers = tuple(layers)
-        self._encoder = Held(encoder)
+        super().__init__(encoder)
+        self.taps = tuple(layers)
 
     @property
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
         return (
-            f"sum over {', '.join(self.layers)} of MSE of channel means and of standard deviations "
-            f"(unbiased variance + 1e-5), encoder {source_of(self._encoder.network)}, native size"
+            f"sum over {', '.join(self.taps)} of MSE of channel means and of standard deviations "
+            f"(unbiased variance + 1e-5), encoder {source_of(self.extractor)}, native size"
         )
 
-    def _values(self, preds: Tensor, target: Tensor) -> Tensor:
-        if len(preds) != len(target):
-            raise ImpastoError(f"There are {len(preds)} stylized pictures and {len(target)} styles.")
-        encoder = self._encoder.on(preds.device)
-        features = encoder(as_pictures(preds, "stylized", 32), self.layers)
-        return style_distance(features, encoder(as_pictures(target, "style", 32), self.layers))
+    def _values_from(self, preds: Features, target: Features) -> Tensor:
+        return style_distance({layer: preds[layer] for layer in self.taps}, target)

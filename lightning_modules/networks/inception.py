@@ -196,6 +196,10 @@ class InceptionTrunk(nn.Module):
             x = F.max_pool2d(x, 3, stride=2)
         return {tap: found[tap] for tap in taps}
 
+    def extra_repr(self) -> str:
+        """Return what the modules do not show; a hash of the network takes it in."""
+        return f"form={self.form!r}"
+
     def fill(self, state: Mapping[str, Tensor]) -> None:
         """Take weights from a state file, whose classifiers are left out.
 

@@ -136,6 +136,7 @@ def test_casts_checkpoints_and_copies():
     assert parent.metric.extractor.gain.dtype == torch.float32
     assert parent.state_dict() == {}
     assert list(parent.parameters()) == []
+    assert parent.metric.sources == ("embedded",)
     assert copy.deepcopy(parent.metric).extractor is parent.metric.extractor
     revived = pickle.loads(pickle.dumps(parent.metric))  # noqa: S301
     assert torch.equal(revived.rows(True), before)
@@ -158,7 +159,7 @@ def test_what_is_refused():
         metric.update(pictures(0), real=False, index=torch.arange(2))
     with pytest.raises(ImpastoError, match="style pictures must lie"):
         metric.update(2 * pictures(0), real=True)
-    with pytest.raises(ImpastoError, match="7 stylized and 6 style pictures"):
+    with pytest.raises(ImpastoError, match="7 stylized pictures and 6 styles"):
         ColourGap(Colours()).update(pictures(0), pictures(0, n=6))
 
 
