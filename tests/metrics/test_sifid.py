@@ -84,7 +84,7 @@ def test_what_has_no_sifid_is_refused():
         SIFID(Maps(), 768)
     with pytest.raises(ImpastoError, match="at least 23 pixels"):
         SIFID(Maps()).update(pictures(0, height=22), pictures(0))
-    with pytest.raises(ImpastoError, match="3 stylized.* 2 style"):
+    with pytest.raises(ImpastoError, match=r"3 stylized.* 2 style"):
         SIFID(Maps()).update(pictures(0), pictures(0, n=2))
     with pytest.raises(ImpastoError, match="at least 2 feature vectors on either side, got 1"):
         SIFID(Maps()).update_features({"conv2d_4a": torch.rand(1, 6, 1, 1)}, {"conv2d_4a": torch.rand(1, 6, 3, 3)})
