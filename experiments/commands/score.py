@@ -1,0 +1,137 @@
+"""Measure a folder of stylised pictures with the metrics of the papers, every number with its convention."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `impasto score --help` must not cost the seconds of `import torch`
+    from collections.abc import Sequence
+
+    from experiments.scoring.measure import Score, Scorer
+    from experiments.scoring.pairs import Pair
+
+TABLES = (".json", ".csv", ".md")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `impasto score`."""
+    parser.add_argument("--metrics", required=True, help="names with commas between them; docs/metrics.md lists them")
+    parser.add_argument("--stylized", type=Path, required=True, metavar="DIR", help="the pictures to measure")
+    parser.add_argument("--content", type=Path, metavar="DIR", help="what they were made from")
+    parser.add_argument("--style", type=Path, metavar="DIR", help="what they were painted after: a folder or a picture")
+    parser.add_argument(
+        "--pairs", type=Path, metavar="CSV",
+        help="columns stylized, content, style, artist, prompt, clip, frame; without it, file names tell what belongs "
+        "together: a.png or a_b.png goes with content a and style b",
+    )  # fmt: skip
+    parser.add_argument("--per-image", type=Path, metavar="CSV", help="also write the values of every picture")
+    parser.add_argument(
+        "--weights", choices=("auto", "pretrained", "hed", "embedded", "random"), default="auto",
+        help="where the judging networks come from (default: auto)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classifier", default="embedded", metavar="FILE",
+        help="artist classifier of the deception rate, as `make train-artist` exports it (default: embedded)",
+    )  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="table to write: .json, .csv or .md")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the table, and print the path of what was written last.
+
+    Raises:
+        ImpastoError: If names, folders or pictures do not fit.
+    """
+    from experiments.inference import choose_device
+    from experiments.scoring.measure import Scorer
+    from experiments.scoring.tables import check_target, write_per_image, write_table
+    from metrics.catalogue import CATALOGUE, Judges, find
+
+    names = _names(args.metrics)
+    needs = {need for name in names for need in find(name).needs}
+    check_target(args.out, TABLES)
+    if args.per_image is not None:
+        check_target(args.per_image, [".csv"])
+    styles = _styles(args.style, [name for name in names if "styles" in CATALOGUE[name].needs])
+    pairs = _pairs(args, needs)
+    scorer = Scorer(names, Judges(args.weights, args.classifier), choose_device(args.device))
+    _measure(scorer, pairs, styles)
+    table = scorer.table()
+    _show(table)
+    write_table(table, args.out)
+    if args.per_image is not None:
+        write_per_image(pairs, scorer.rows, args.per_image)
+        print(args.per_image)
+    print(args.out)
+
+
+def _names(text: str) -> list[str]:
+    from lightning_modules.errors import ImpastoError
+
+    names = list(dict.fromkeys(name.strip().replace("-", "_") for name in text.split(",") if name.strip()))
+    if not names:
+        raise ImpastoError("--metrics names no metric: write, for example, --metrics ssim,lpips,sifid,chamfer.")
+    return names
+
+
+def _styles(style: Path | None, names: Sequence[str]) -> list[Path]:
+    """List the reference set, where a metric compares sets."""
+    from datamodules.images import list_images
+    from lightning_modules.errors import ImpastoError
+
+    if not names:
+        return []
+    if style is None:
+        raise ImpastoError(f"{names[0]} compares with a set of styles: give --style DIR.")
+    return [style] if style.is_file() else list_images(style)
+
+
+def _pairs(args: argparse.Namespace, needs: set[str]) -> list[Pair]:
+    from experiments.scoring.pairs import pairs_by_name, pairs_from_csv
+
+    if args.pairs is not None:
+        return pairs_from_csv(args.pairs, args.stylized, args.content, args.style)
+    # A folder that no metric asks about needs no partner for every picture.
+    content = args.content if needs & {"content", "artist"} else None
+    style = args.style if needs & {"style", "artist", "prompt"} else None
+    return pairs_by_name(args.stylized, content, style)
+
+
+def _measure(scorer: Scorer, pairs: Sequence[Pair], styles: Sequence[Path]) -> None:
+    with _progress(len(pairs) + len(styles)) as advance:
+        scorer.add_pairs(pairs, advance)
+        scorer.add_styles(styles, advance)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _show(table: Sequence[Score]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.scoring.tables import ARROWS, DIGITS
+
+    shown = Table()
+    for title, justify in (("metric", "left"), ("", "left"), ("value", "right"), ("pictures", "right")):
+        shown.add_column(title, justify=justify)  # type: ignore[arg-type]  # a literal either way
+    for score in table:
+        shown.add_row(score.key, ARROWS[score.better], f"{score.value:.{DIGITS}g}", str(score.pictures))
+    Console().print(shown)
+    for score in table:
+        print(f"{score.key}: {score.convention}")

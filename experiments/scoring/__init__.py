@@ -1,0 +1,1 @@
+"""What `impasto score` does: pair the pictures of folders, measure them, write a table."""

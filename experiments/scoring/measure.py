@@ -1,0 +1,211 @@
+"""Measure the pictures of folders, one at a time, so that they may all differ in size."""
+
+import copy
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from datamodules.images import ImageReadError, read_image
+from experiments.scoring.pairs import Pair, require
+from lightning_modules.errors import ImpastoError
+from metrics.base import PictureMetric, SetMetric, stand_in_suffix
+from metrics.catalogue import CATALOGUE, Judges, make_metrics
+from metrics.collection import StyleMetricCollection
+
+Better = Literal["higher", "lower", "none"]
+KEPT = 8  # decoded pictures: pairs of one content follow each other
+# What a metric of the pairs takes, by its first need: a prompt is the style in words, a painter the artist's name.
+FIELDS = {
+    "content": ("stylized", "content"),
+    "style": ("stylized", "style"),
+    "prompt": ("stylized", "prompt"),
+    "artist": ("stylized", "painter"),
+    "clip": ("stylized", "clip", "frame"),
+}
+# Beside a rate of deception: the same of the styles themselves, and of untouched contents.
+REFERENCES = {"ceiling": "style", "floor": "content"}
+NOTHING = {
+    "artist": "the classifier knows none of these artists by name, choose another with --classifier",
+    "clip": "no clip has two frames that follow each other",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of the table.
+
+    Attributes:
+        key: The metric's name, with ``_embedded`` and the like where a stand-in judged.
+        value: The number.
+        better: Which values are better; none for a reference that no method can change.
+        pictures: Pictures behind the number.
+        convention: How it is computed, in one line.
+    """
+
+    key: str
+    value: float
+    better: Better
+    pictures: int
+    convention: str
+
+
+class Scorer:
+    """Measures pairs and sets of pictures with metrics that share their passes through the networks.
+
+    Args:
+        names: Keys of `metrics.catalogue.CATALOGUE`.
+        judges: Where the networks come from.
+        device: Where they run.
+
+    Attributes:
+        rows: For every pair the values that it has by itself, by key.
+
+    Raises:
+        ImpastoError: If a name is unknown or weights are missing.
+    """
+
+    def __init__(self, names: Sequence[str], judges: Judges, device: torch.device) -> None:
+        made = make_metrics(names, judges)
+        self.rows: list[dict[str, float]] = []
+        self._needs = {name: CATALOGUE[name].needs for name in made}
+        self._sets: dict[str, Any] = {name: metric for name, metric in made.items() if isinstance(metric, SetMetric)}
+        metrics, fields = self._of_pairs({name: metric for name, metric in made.items() if name not in self._sets})
+        self._pairs = StyleMetricCollection(metrics, fields).to(device)
+        self._device = device
+        self._clips: dict[str, int] = {}
+        self._read = lru_cache(maxsize=KEPT)(self._load)
+        for metric in self._sets.values():
+            metric.to(device)
+
+    def _of_pairs(self, made: dict[str, PictureMetric]) -> tuple[dict[str, PictureMetric], dict[str, tuple[str, ...]]]:
+        """Add the references, and say what each metric takes."""
+        metrics, fields = dict(made), {}
+        for name, metric in made.items():
+            need = self._needs[name][0]
+            fields[name] = FIELDS[need]
+            for kind, picture in REFERENCES.items() if need == "artist" else ():
+                metrics[f"{name}_{kind}"] = copy.deepcopy(metric)  # with the same network
+                fields[f"{name}_{kind}"] = (picture, *FIELDS[need][1:])
+        return metrics, fields
+
+    def add_pairs(self, pairs: Sequence[Pair], advance: Callable[[], None]) -> None:
+        """Measure every pair, and add its stylised picture to the generated sets.
+
+        Args:
+            pairs: What belongs together.
+            advance: Is called after every pair.
+
+        Raises:
+            ImpastoError: If something that a metric needs is missing, or a picture cannot be read or measured.
+        """
+        for name, needs in self._needs.items():
+            for need in needs:
+                if need != "styles":
+                    require(pairs, need, name)
+        wanted = {picture for fields in self._pairs.inputs.values() for picture in fields}
+        for number, pair in enumerate(pairs):
+            with _naming(pair.stylized):
+                self._pairs.update(index=torch.tensor([number]), **self._fields(pair, wanted))
+                self.rows.append({key: float(value) for key, value in self._pairs.sample_values().items()})
+                self._add_to_sets(pair.stylized, number, pair)
+            advance()
+
+    def add_styles(self, styles: Sequence[Path], advance: Callable[[], None]) -> None:
+        """Add the reference set of the metrics that compare sets, every picture once.
+
+        Args:
+            styles: The pictures.
+            advance: Is called after every picture.
+
+        Raises:
+            ImpastoError: If a picture cannot be read or measured.
+        """
+        for number, path in enumerate(styles):
+            with _naming(path):
+                self._add_to_sets(path, number, None)
+            advance()
+
+    def table(self) -> list[Score]:
+        """Return one line for every metric, and the references that belong beside it.
+
+        Raises:
+            ImpastoError: If there is nothing to compute a number from.
+        """
+        values = {key: float(value) for key, value in self._pairs.compute().items()}
+        scores: list[Score] = []
+        for name in self._needs:
+            scores += [self._score_of_sets(name)] if name in self._sets else self._scores_of_pairs(name, values)
+        return scores
+
+    def _fields(self, pair: Pair, wanted: set[str]) -> dict[str, Any]:
+        pictures = {kind: getattr(pair, kind) for kind in ("stylized", "content", "style") if kind in wanted}
+        fields: dict[str, Any] = {kind: self._read(path) for kind, path in pictures.items() if path is not None}
+        clip = self._clips.setdefault(str(pair.clip), len(self._clips))
+        numbers = {"clip": clip, "frame": pair.frame or 0}
+        words = {"prompt": pair.prompt, "painter": pair.artist}
+        fields |= {name: torch.tensor([value]) for name, value in numbers.items()}
+        return fields | {name: [value] for name, value in words.items() if value is not None}
+
+    def _add_to_sets(self, path: Path, number: int, pair: Pair | None) -> None:
+        """Add a picture to the generated sets where it has a pair, else to the reference sets."""
+        position, role = torch.tensor([number]), "style" if pair is None else "stylized"
+        groups: dict[int, list[SetMetric]] = defaultdict(list)
+        for name, metric in self._sets.items():
+            if "content" not in self._needs[name]:
+                groups[id(metric.extractor)].append(metric)
+                continue
+            content = {} if pair is None or pair.content is None else {"content": self._read(pair.content)}
+            metric.update(self._read(path), real=pair is None, index=position, **content)
+        for group in groups.values():
+            taps = tuple({tap: None for metric in group for tap in metric.taps})
+            features = group[0].extract(self._read(path), role, taps)
+            for metric in group:
+                own = {tap: features[tap] for tap in metric.taps}
+                metric.update_features(own, real=pair is None, index=position)
+
+    def _score_of_sets(self, name: str) -> Score:
+        metric = self._sets[name]
+        value = float(metric.compute())
+        key = name + stand_in_suffix(metric.sources)
+        return Score(key, value, _better(metric), len(self.rows), metric.convention)
+
+    def _scores_of_pairs(self, name: str, values: dict[str, float]) -> Iterator[Score]:
+        metric, key = self._pairs.metrics[name], self._pairs.key(name)
+        value = values.get(key, torch.nan)
+        if math.isnan(value):
+            raise ImpastoError(f"{name} has no value: {NOTHING.get(self._needs[name][0], 'every picture gave nan')}.")
+        yield Score(key, value, _better(metric), self._count(key), metric.convention)
+        for kind, text in REFERENCES.items():
+            key = self._pairs.key(f"{name}_{kind}") if f"{name}_{kind}" in self._pairs.metrics else ""
+            if key in values:
+                yield Score(key, values[key], "none", self._count(key), f"of the {text}s: {metric.convention}")
+
+    def _count(self, key: str) -> int:
+        own = [row[key] for row in self.rows if key in row]
+        return sum(not math.isnan(value) for value in own) if own else len(self.rows)
+
+    def _load(self, path: Path) -> Tensor:
+        return read_image(path)[None].to(self._device)
+
+
+def _better(metric: PictureMetric) -> Better:
+    return "higher" if metric.higher_is_better else "lower"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say of which picture a metric complains."""
+    try:
+        yield
+    except ImageReadError:
+        raise
+    except ImpastoError as error:
+        raise ImpastoError(f"{path}: {error}") from error

@@ -1,0 +1,100 @@
+"""Write scores as JSON, CSV or Markdown, whole or not at all."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from experiments.scoring.measure import Score
+from experiments.scoring.pairs import PICTURES, WORDS, Pair
+from lightning_modules.errors import ImpastoError
+
+DIGITS = 6
+ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
+
+
+def check_target(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse a file that could not be written when everything is measured.
+
+    Raises:
+        ImpastoError: If the suffix is not among those.
+    """
+    if path.suffix.lower() not in suffixes or path.is_dir():
+        raise ImpastoError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}.")
+
+
+def write_table(scores: Sequence[Score], path: Path) -> None:
+    """Write one line for every score, with its convention.
+
+    Args:
+        scores: The lines.
+        path: Ends in ``.json``, ``.csv`` or ``.md``.
+
+    Raises:
+        ImpastoError: If the suffix is another one, or the file cannot be written.
+    """
+    check_target(path, list(FORMATS))
+    _write(path, FORMATS[path.suffix.lower()](scores))
+
+
+def write_per_image(pairs: Sequence[Pair], rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Write one line for every pair: its files and names, then the values that it has by itself.
+
+    Args:
+        pairs: The pairs.
+        rows: Key to value, for each of them; nan becomes an empty cell.
+        path: Ends in ``.csv``.
+
+    Raises:
+        ImpastoError: If the suffix is another one, or the file cannot be written.
+    """
+    check_target(path, [".csv"])
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    known = [name for name in (*PICTURES, *WORDS) if any(getattr(pair, name) is not None for pair in pairs)]
+    lines: list[Sequence[Any]] = [[*known, *keys]]
+    for pair, row in zip(pairs, rows, strict=True):
+        values = [row.get(key) for key in keys]
+        lines.append([*(getattr(pair, name) for name in known), *("" if v is None or v != v else v for v in values)])
+    _write(path, _csv(lines))
+
+
+def _json(scores: Sequence[Score]) -> str:
+    table = {score.key: {k: v for k, v in asdict(score).items() if k != "key"} for score in scores}
+    return json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+
+
+def _table(scores: Sequence[Score]) -> str:
+    names = [field.name for field in fields(Score)]
+    return _csv([["metric", *names[1:]], *([getattr(score, name) for name in names] for score in scores)])
+
+
+def _markdown(scores: Sequence[Score]) -> str:
+    lines = ["| metric | | value | pictures | convention |", "| --- | --- | ---: | ---: | --- |"]
+    for score in scores:
+        convention = score.convention.replace("|", "\\|")
+        lines.append(
+            f"| `{score.key}` | {ARROWS[score.better]} | {score.value:.{DIGITS}g} | {score.pictures} | {convention} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {".json": _json, ".csv": _table, ".md": _markdown}
+
+
+def _csv(lines: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ImpastoError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
