@@ -132,7 +132,9 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
         if kind == "vgg16":
             return ArtistVGG(len(config["artists"]))
     except KeyError as error:
-        raise ImpastoError(f"The description of an artist classifier lacks {error}: export the network again.") from error
+        raise ImpastoError(
+            f"The description of an artist classifier lacks {error}: export the network again."
+        ) from error
     raise ImpastoError(f"There is no artist classifier of kind {kind!r}: choose brushwork or vgg16.")
 
 

@@ -68,6 +68,8 @@ def test_a_folder_that_is_no_run_is_one_sentence(tmp_path, capsys):
         ("val/deception_floor_hed", "none"),
         ("val/style_loss", "lower"),
         ("val/ssim_truth", "higher"),
+        ("val/accuracy_top5", "higher"),
+        ("test/clip_style_embedded", "higher"),
     ],
 )
 def test_direction(name, expected):
