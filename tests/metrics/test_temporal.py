@@ -135,6 +135,30 @@ def test_last_frames_are_no_state():
     assert len(torch.cat(metric.pairs)) == 2
 
 
+def test_a_collection_does_not_merge_metrics_that_have_no_pair_yet():
+    from torchmetrics import MetricCollection  # needs the shim, which our imports install
+
+    class Tenfold(Gap):
+        def forward(self, a, b):
+            return 10 * super().forward(a, b)
+
+    collection = MetricCollection({"one": TemporalLPIPS(Gap()), "ten": TemporalLPIPS(Tenfold())})
+    for frame in pictures(0, n=3).split(1):
+        collection.update(frame, torch.tensor([1]))
+    values = collection.compute()
+    np.testing.assert_allclose(float(values["one"]), expected(pictures(0, n=3), torch.ones(3)), rtol=1e-6)
+    np.testing.assert_allclose(float(values["ten"]), 10 * float(values["one"]), rtol=1e-6)
+
+
+def test_no_gradient_and_no_random_number_is_spent():
+    frames, flow = moving()
+    state = torch.get_rng_state()
+    for metric, inputs in ((TemporalLPIPS(Gap()), ()), (FlowWarpedError(), (flow.clone().requires_grad_(),))):
+        metric.update(frames.requires_grad_(), torch.zeros(5), *inputs)
+        assert not metric.compute().requires_grad
+    assert torch.equal(state, torch.get_rng_state())
+
+
 def test_casts_keep_the_sums():
     parent = nn.Module()
     parent.metric = TemporalLPIPS(Gap())
