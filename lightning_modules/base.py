@@ -1,5 +1,6 @@
 """The contract that every method signs: `StyleTransferModule`, and the way back from a checkpoint."""
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -301,6 +302,9 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
     Raises:
         ImpastoError: If the recipe does not name a method, its arguments do not fit, or weights are missing.
     """
+    path = str(recipe.get("class_path"))
+    if not _may_stylise(path):
+        raise ImpastoError(f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(StyleTransferModule, "model", required=True)
     try:
@@ -314,6 +318,15 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
         if isinstance(error.__cause__, ImpastoError):
             raise error.__cause__ from None
         raise
+
+
+def _may_stylise(class_path: str) -> bool:
+    package, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError, ValueError):
+        return True  # jsonargparse says best what is wrong with the path
+    return not (isinstance(found, type) and issubclass(found, Experiment)) or issubclass(found, StyleTransferModule)
 
 
 def _signature(checkpoint: Any, name: str) -> dict[str, Any]:

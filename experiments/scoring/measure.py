@@ -16,7 +16,7 @@ from torch import Tensor
 from datamodules.images import ImageReadError, read_image
 from experiments.scoring.pairs import Pair, require
 from lightning_modules.errors import ImpastoError
-from metrics.base import PictureMetric, SetMetric, stand_in_suffix
+from metrics.base import PerSample, PictureMetric, SetMetric, stand_in_suffix
 from metrics.catalogue import CATALOGUE, Judges, make_metrics
 from metrics.collection import StyleMetricCollection
 
@@ -139,10 +139,9 @@ class Scorer:
         Raises:
             ImpastoError: If there is nothing to compute a number from.
         """
-        values = {key: float(value) for key, value in self._pairs.compute().items()}
         scores: list[Score] = []
         for name in self._needs:
-            scores += [self._score_of_sets(name)] if name in self._sets else self._scores_of_pairs(name, values)
+            scores += [self._score_of_sets(name)] if name in self._sets else self._scores_of_pairs(name)
         return scores
 
     def _fields(self, pair: Pair, wanted: set[str]) -> dict[str, Any]:
@@ -177,20 +176,27 @@ class Scorer:
         key = name + stand_in_suffix(metric.sources)
         return Score(key, value, _better(metric), len(self.rows), metric.convention)
 
-    def _scores_of_pairs(self, name: str, values: dict[str, float]) -> Iterator[Score]:
-        metric, key = self._pairs.metrics[name], self._pairs.key(name)
-        value = values.get(key, torch.nan)
+    def _scores_of_pairs(self, name: str) -> Iterator[Score]:
+        metric = self._pairs.metrics[name]
+        value, count = self._mean(name)
         if math.isnan(value):
             raise ImpastoError(f"{name} has no value: {NOTHING.get(self._needs[name][0], 'every picture gave nan')}.")
-        yield Score(key, value, _better(metric), self._count(key), metric.convention)
-        for kind, text in REFERENCES.items():
-            key = self._pairs.key(f"{name}_{kind}") if f"{name}_{kind}" in self._pairs.metrics else ""
-            if key in values:
-                yield Score(key, values[key], "none", self._count(key), f"of the {text}s: {metric.convention}")
+        yield Score(self._pairs.key(name), value, _better(metric), count, metric.convention)
+        for kind, picture in REFERENCES.items():
+            part = f"{name}_{kind}"
+            value, count = self._mean(part) if part in self._pairs.metrics else (math.nan, 0)
+            if count:
+                yield Score(self._pairs.key(part), value, "none", count, f"of the {picture}s: {metric.convention}")
 
-    def _count(self, key: str) -> int:
-        own = [row[key] for row in self.rows if key in row]
-        return sum(not math.isnan(value) for value in own) if own else len(self.rows)
+    def _mean(self, name: str) -> tuple[float, int]:
+        """Return the metric's value over all pairs, and how many of them it comes from."""
+        metric, key = self._pairs.metrics[name], self._pairs.key(name)
+        if not isinstance(metric, PerSample):
+            return float(metric.compute()), len(self.rows)
+        values = torch.tensor([row.get(key, math.nan) for row in self.rows], dtype=torch.float64)
+        known = int((~values.isnan()).sum())
+        # One group: no metric of the catalogue averages over artists.
+        return float(metric.summary(values, torch.zeros(len(values), dtype=torch.int64))), known
 
     def _load(self, path: Path) -> Tensor:
         return read_image(path)[None].to(self._device)

@@ -249,4 +249,5 @@ def test_a_checkpoint_without_a_recipe(tmp_path):
 def test_recipes_that_name_nothing():
     assert isinstance(build(recipe()), Tinter)
     says(lambda: build({"class_path": "lightning_modules.nowhere.Nothing"}), "cannot be configured")
+    says(lambda: build({"class_path": "lightning_modules.classifiers.artist.ArtistClassification"}), "stylises nothing")
     says(lambda: build(recipe(wdith=3)), "cannot be configured", "wdith")

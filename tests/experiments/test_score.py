@@ -1,0 +1,219 @@
+"""`impasto score` from folders to tables, with the embedded networks and with a state file of its own."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.images import read_image
+from experiments.cli import execute
+from lightning_modules.networks.inception import InceptionTrunk
+from lightning_modules.weights import load_artist_classifier, load_lpips, load_vgg
+from lightning_modules.weights_judges import INCEPTIONS
+from metrics.catalogue import CATALOGUE
+from metrics.style_loss import StyleLoss
+
+ARTISTS = ("Ada Stipple", "Bruno Carbone")
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """Two contents of different sizes, two styles in artists' folders, and every content after every style."""
+    root = tmp_path_factory.mktemp("gallery")
+    noise = np.random.default_rng(0)
+
+    def save(path, height, width):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = noise.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(path)
+
+    sizes = {"house": (64, 80), "tree": (72, 64)}
+    for name, size in sizes.items():
+        save(root / "content" / f"{name}.png", *size)
+        for style in ("dots", "lines"):
+            save(root / "out" / f"{name}_{style}.png", *size)
+    for frame in range(3):
+        save(root / "clips" / "walk" / f"{frame}.png", 64, 64)
+    save(root / "clips" / "run" / "0.png", 72, 64)
+    save(root / "style" / ARTISTS[0] / "dots.png", 96, 64)
+    save(root / "style" / ARTISTS[1] / "lines.png", 64, 64)
+    return root
+
+
+@pytest.fixture
+def score(gallery, monkeypatch):
+    """Return a function that scores the gallery and returns exit status, table and the rows of every picture."""
+    monkeypatch.chdir(gallery)
+
+    def run(metrics, *options, out="t.json", weights="embedded"):
+        folders = ["--stylized", "out", "--content", "content", "--style", "style", "--device", "cpu"]
+        arguments = [*folders, "--weights", weights, "--out", out, "--per-image", "p.csv", *options]
+        status = execute(["score", "--metrics", metrics, *arguments])
+        table = json.loads((gallery / out).read_text()) if out.endswith("json") and not status else None
+        return status, table, list(csv.DictReader((gallery / "p.csv").open())) if not status else None
+
+    return run
+
+
+@pytest.fixture
+def pictures(gallery):
+    def read(name):
+        return read_image(gallery / name)[None]
+
+    return read
+
+
+PAIRED = ["ssim", "lpips_embedded", "style_loss_embedded", "gram_embedded", "sifid_embedded", "chamfer"]
+
+
+def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, capsys):
+    names = CATALOGUE.keys() - {"temporal_lpips"}  # these pictures are no clip
+    status, table, rows = score(",".join(names))
+    assert status == 0
+    written = capsys.readouterr()
+    assert written.out.splitlines()[-1] == "t.json"
+    assert {key.removesuffix("_embedded") for key in table} == {*names, "deception_ceiling", "deception_floor"}
+    assert {key for key in table if not key.endswith("_embedded")} == {"ssim", "chamfer"}
+    for key, line in table.items():
+        assert np.isfinite(line["value"])
+        assert line["pictures"] == 4
+        assert len(line["convention"]) > 20
+        assert f"{key}: {line['convention']}" in written.out
+    assert table["deception_floor_embedded"]["better"] == "none"
+    assert "2 reference pictures" in table["fid_embedded"]["convention"]  # every style once, though in two pairs
+    assert set(PAIRED) < set(rows[0])
+
+
+def test_the_table_is_the_mean_of_the_rows_and_those_are_the_metrics(score, pictures):
+    _, table, rows = score("ssim,lpips,style_loss,gram,sifid,chamfer,deception")
+    assert [row["stylized"] for row in rows] == [
+        "out/house_dots.png", "out/house_lines.png", "out/tree_dots.png", "out/tree_lines.png"
+    ]  # fmt: skip
+    assert [row["artist"] for row in rows] == [*ARTISTS, *ARTISTS]
+    for key in (*PAIRED, "deception_embedded", "deception_ceiling_embedded", "deception_floor_embedded"):
+        assert table[key]["value"] == pytest.approx(np.mean([float(row[key]) for row in rows]), rel=1e-12)
+    painted, content = pictures("out/tree_lines.png"), pictures("content/tree.png")
+    style = pictures(f"style/{ARTISTS[1]}/lines.png")
+    assert float(rows[3]["lpips_embedded"]) == pytest.approx(float(load_lpips("embedded")(painted, content)), rel=1e-5)
+    metric = StyleLoss(load_vgg("embedded"))
+    metric.update(painted, style)
+    assert float(rows[3]["style_loss_embedded"]) == pytest.approx(float(metric.compute()), rel=1e-6)
+    judge = load_artist_classifier()
+    assert float(rows[3]["deception_embedded"]) == float(judge.artists[int(judge(painted).argmax())] == ARTISTS[1])
+
+
+def test_pictures_that_are_their_own_content_and_style(score):
+    same = ["--stylized", "content", "--style", "content"]
+    _, table, _ = score("ssim,lpips,style_loss,gram,sifid,chamfer,cmmd,csd_pairwise", *same)
+    values = {key.removesuffix("_embedded"): line["value"] for key, line in table.items()}
+    assert values.pop("ssim") == 1.0
+    assert 0 < values.pop("csd_pairwise") <= 1
+    assert set(values.values()) == {0.0}
+
+
+def test_a_local_state_file_gives_the_names_without_suffix(score, monkeypatch, tmp_path, capsys):
+    form, url, source = INCEPTIONS["imagenet"]
+    trunk = InceptionTrunk(form)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for module in trunk.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(trunk.state_dict(), tmp_path / "hub" / "checkpoints" / url.rsplit("/", 1)[1])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    status, table, _ = score("sifid,sifid_64,ssim", weights="auto")
+    assert status == 0
+    assert set(table) == {"sifid", "sifid_64", "ssim"}
+    assert source in table["sifid"]["convention"]
+    assert table["sifid"]["value"] > 0
+    assert "taking pretrained weights" in capsys.readouterr().err
+
+
+def test_set_metrics_alone_need_no_partners(score, gallery):
+    status, table, rows = score("fid", "--stylized", "style", "--style", "content")
+    assert status == 0
+    assert "2 generated and 2 reference pictures" in table["fid_embedded"]["convention"]
+    assert set(rows[0]) == {"stylized", "artist", "prompt", "clip", "frame"}
+
+
+def test_frames_of_one_folder_are_a_clip(score, pictures):
+    status, table, _ = score("temporal_lpips", "--stylized", "clips")
+    assert status == 0
+    frames = [pictures(f"clips/walk/{number}.png") for number in range(3)]
+    distance = load_lpips("embedded")
+    expected = (float(distance(frames[0], frames[1])) + float(distance(frames[1], frames[2]))) / 2
+    assert table["temporal_lpips_embedded"]["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_pairs_from_a_file_and_one_style_for_all(score, gallery):
+    (gallery / "pairs.csv").write_text(
+        "stylized,content,style,artist,prompt\nhouse_dots.png,tree.png,,,in dots\ntree_dots.png,tree.png,,,in dots\n"
+    )
+    status, table, rows = score("clip_style", "--pairs", "pairs.csv")
+    assert status == 0
+    assert [row["prompt"] for row in rows] == ["in dots"] * 2
+    assert table["clip_style_embedded"]["pictures"] == 2
+    status, table, _ = score("chamfer", "--style", f"style/{ARTISTS[0]}/dots.png")
+    assert status == 0
+    assert table["chamfer"]["pictures"] == 4
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.md"])
+def test_other_formats(score, gallery, name, capsys):
+    status, _, _ = score("ssim", out=name)
+    assert status == 0
+    assert capsys.readouterr().out.splitlines()[-1] == name
+    assert "Gaussian window" in (gallery / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "options", "words"),
+    [
+        ("sifd", [], "no metric 'sifd' (did you mean 'sifid'?)"),
+        (",", [], "--metrics names no metric"),
+        ("ssim", ["--stylized", "nowhere"], "The folder nowhere does not exist"),
+        ("ssim", ["--stylized", "empty"], "No pictures under empty"),
+        ("ssim", ["--content", "empty"], "No pictures under empty"),
+        ("fid", ["--style", "empty"], "No pictures under empty"),
+        ("ssim", ["--content", "style"], "4 of 4 stylised pictures have no content in style by their name"),
+        ("ssim", ["--stylized", "broken", "--content", "broken"], "broken/house.png is not a picture"),
+        ("fid", ["--style", "broken"], "broken/house.png is not a picture"),
+        ("ssim", ["--stylized", "small"], "small/house.png: The compared pictures differ in shape"),
+        ("ssim", ["--out", "t.txt"], "t.txt cannot be written"),
+        ("ssim", ["--per-image", "p.json"], "p.json cannot be written"),
+        ("ssim", ["--pairs", "missing.csv"], "missing.csv cannot be read"),
+        ("deception", ["--classifier", "none.safetensors"], "none.safetensors is missing"),
+        ("deception", ["--stylized", "content", "--style", "content"], "deception needs the artist of every picture"),
+        ("clip_style", ["--stylized", "content", "--style", "content"], "clip_style needs the prompt of every picture"),
+        ("deception", ["--stylized", "strange", "--style", f"style/{ARTISTS[0]}/dots.png"], "deception has no value"),
+        ("temporal_lpips", ["--stylized", "small"], "temporal_lpips has no value: no clip has two frames"),
+        ("fid", ["--style", f"style/{ARTISTS[0]}/dots.png"], "at least 2 reference pictures, there are 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(score, gallery, capsys, metrics, options, words):
+    for folder in ("empty", "broken", "small", "strange/Nobody"):
+        (gallery / folder).mkdir(parents=True, exist_ok=True)
+    (gallery / "broken" / "house.png").write_text("no picture")
+    Image.new("RGB", (40, 40)).save(gallery / "small" / "house.png")
+    Image.new("RGB", (80, 64)).save(gallery / "strange" / "Nobody" / "house.png")
+    status, _, _ = score(metrics, *options)
+    assert status == 1
+    written = capsys.readouterr()
+    assert words in written.err
+    assert "Traceback" not in written.err
+    assert not written.out
+
+
+@pytest.mark.parametrize("missing", ["--content", "--style"])
+def test_a_missing_folder_is_asked_for(gallery, monkeypatch, capsys, missing):
+    monkeypatch.chdir(gallery)
+    metrics = {"--content": "ssim", "--style": "chamfer"}[missing]
+    arguments = ["--metrics", f"{metrics}", "--stylized", "out", "--out", "t.json", "--weights", "embedded"]
+    assert execute(["score", *arguments]) == 1
+    assert f"give {missing} DIR" in capsys.readouterr().err
+    assert execute(["score", "--metrics", "fid", *arguments[2:]]) == 1
+    assert "fid compares with a set of styles: give --style DIR" in capsys.readouterr().err
