@@ -1,7 +1,6 @@
 """Implementations of the metrics whose cost grows with the picture: ours first, then public ones, then the formula."""
 
 import math
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -165,17 +164,25 @@ def temporal(a: Tensor, b: Tensor) -> list[Contender]:  # noqa: ARG001 - one pic
     return [Contender(OURS, split), Contender("naive: both frames of every pair", pairs)]
 
 
-def networks(a: Tensor, b: Tensor) -> Iterator[tuple[str, list[Contender]]]:
-    """Yield the metrics that are little more than their network, which nobody else has."""
-    lpips, clip = PerceptualDistance(load_lpips("embedded")), CLIPPictureScore(load_clip("embedded"))
-    judge = DeceptionRate(load_artist_classifier())
-    yield "lpips (embedded)", [Contender(OURS, lambda: lpips.values(a, b))]
-    yield "clip score (embedded)", [Contender(OURS, lambda: clip.values(a, b))]
-    yield "deception (embedded)", [Contender(OURS, lambda: judge.values(a, list(judge.artists[:1])))]
+def lpips(a: Tensor, b: Tensor) -> list[Contender]:
+    """Return the perceptual distance, which is little more than its network."""
+    metric = PerceptualDistance(load_lpips("embedded"))
+    return [Contender(OURS, lambda: metric.values(a, b))]
 
 
-def pixel_cases(a: Tensor, b: Tensor) -> Iterator[tuple[str, list[Contender]]]:
-    """Yield every metric whose cost grows with the picture."""
-    for build in (chamfer, ssim, gram, style_loss, sifid, warped, temporal):
-        yield build.__name__, build(a, b)
-    yield from networks(a, b)
+def clip_score(a: Tensor, b: Tensor) -> list[Contender]:
+    """Return the CLIP score, which is little more than its network."""
+    metric = CLIPPictureScore(load_clip("embedded"))
+    return [Contender(OURS, lambda: metric.values(a, b))]
+
+
+def deception(a: Tensor, b: Tensor) -> list[Contender]:  # noqa: ARG001 - it judges single pictures
+    """Return the rate of deception, which is little more than its network."""
+    metric = DeceptionRate(load_artist_classifier())
+    return [Contender(OURS, lambda: metric.values(a, list(metric.artists[:1])))]
+
+
+PIXEL_CASES = {
+    build.__name__: build
+    for build in (chamfer, ssim, gram, style_loss, sifid, warped, temporal, lpips, clip_score, deception)
+}

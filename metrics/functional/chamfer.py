@@ -29,7 +29,7 @@ def color_chamfer(
     ``1/|A| sum_a min_b |a - b|^2 + 1/|B| sum_b min_a |a - b|^2``. Exact: equal colours are merged and weighted by how
     often they occur, the nearest ones are found in a KD-tree (on an accelerator in chunks of a matrix product), and for
     8-bit RGB the sums are integers, so neither the order of pixels nor the search changes a bit. Two photographs of n
-    pixels take about ``n log n`` time and ``100 n`` bytes.
+    pixels take about ``n log n`` time and ``150 n`` bytes.
 
     Args:
         preds: ``(B, 3, H, W)``, RGB, float in [0, 1].
