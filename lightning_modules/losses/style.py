@@ -1,6 +1,6 @@
 """How far the feature statistics of a picture are from those of its style."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from lightning_modules.losses.statistics import channel_statistics
 Statistics = tuple[Tensor, Tensor]
 
 
-def style_loss(features: Mapping[str, Tensor], target: Mapping[str, Tensor | Statistics], eps: float = 1e-5) -> Tensor:
+def style_loss(
+    features: Mapping[str, Tensor],
+    target: Mapping[str, Tensor | Statistics],
+    eps: float = 1e-5,
+    distance: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
+) -> Tensor:
     """Return the squared distance of channel means and standard deviations, summed over layers.
 
     ``sum_l mean((mu(F_l) - mu(S_l))^2) + mean((sigma(F_l) - sigma(S_l))^2)``, means over samples and channels.
@@ -21,6 +26,7 @@ def style_loss(features: Mapping[str, Tensor], target: Mapping[str, Tensor | Sta
         target: Layer name to the style's features ``(B, C, h, w)``, or to its ``(mean, std)`` from
             `channel_statistics`, so that a fixed style is measured once. More layers than in ``features`` are ignored.
         eps: As in `channel_statistics`.
+        distance: Takes the place of the squared distance, for papers that write another norm.
 
     Returns:
         A scalar, at least 0, in squared feature units; 0 for equal statistics.
@@ -35,5 +41,5 @@ def style_loss(features: Mapping[str, Tensor], target: Mapping[str, Tensor | Sta
         style = target[name]
         goal_mean, goal_std = style if isinstance(style, tuple) else channel_statistics(style, eps)
         mean, std = channel_statistics(maps, eps)
-        terms.append(F.mse_loss(mean, goal_mean) + F.mse_loss(std, goal_std))
+        terms.append(distance(mean, goal_mean) + distance(std, goal_std))
     return torch.stack(terms).sum()

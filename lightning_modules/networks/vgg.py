@@ -45,7 +45,9 @@ class VGGConfig:
 
 
 VGG19 = VGGConfig()
-VGG19_NORMALISED = VGGConfig(padding="reflect", colour_conv=True, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+VGG19_NORMALISED = VGGConfig(
+    padding="reflect", ceil_mode=True, colour_conv=True, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+)
 VGG16_HED = VGGConfig(
     convs=(2, 2, 3, 3, 3),
     ceil_mode=True,

@@ -24,3 +24,15 @@ class WarmupCosine(LambdaLR):
             return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
         super().__init__(optimizer, factor)
+
+
+class InverseTime(LambdaLR):
+    """The optimiser's own rate divided by ``1 + decay * iteration``.
+
+    Args:
+        optimizer: The optimiser, with its first learning rate.
+        decay: Per iteration.
+    """
+
+    def __init__(self, optimizer: Optimizer, decay: float) -> None:
+        super().__init__(optimizer, lambda iteration: 1 / (1 + decay * iteration))

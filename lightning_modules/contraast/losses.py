@@ -1,0 +1,114 @@
+"""What ContraAST alone asks: stylisations that share a style, or a content, resemble each other; eq. 2, 5 and 6."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.losses.precision import at_least_float32, without_autocast
+
+
+def arrange_pairs(half: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return which content and which style make each of the ``2 half`` stylised pictures of a batch.
+
+    Styles ``0 .. h-1`` twice; contents ``0 .. h-1`` and then ``1 .. h-1, 0``: every picture shares its style with
+    exactly one other and its content with exactly one other, never both.
+
+    Args:
+        half: h, the number of contents and of styles; b = 2 h.
+        device: Where the index tensors live.
+
+    Returns:
+        Content and style numbers, ``(2 h,)`` each, int64.
+
+    Raises:
+        ImpastoError: If h is below 2: nobody would be a negative.
+
+    Source: ContraAST section 3.2.
+
+    Examples:
+        >>> [index.tolist() for index in arrange_pairs(3)]
+        [[0, 1, 2, 1, 2, 0], [0, 1, 2, 0, 1, 2]]
+    """
+    if half < 2:
+        raise ImpastoError(f"ContraAST contrasts pictures within a batch: batch_size must be at least 2, not {half}.")
+    numbers = torch.arange(half, device=device)
+    return torch.cat([numbers, numbers.roll(-1)]), numbers.repeat(2)
+
+
+def shared_attribute_loss(
+    z: Tensor, shared: Tensor, other: Tensor, *, temperature: float = 0.2, reduction: Literal["sum", "mean"] = "sum"
+) -> Tensor:
+    """Return the contrastive loss over pictures that share one attribute.
+
+    ``-log(exp(z_i.z_p/t) / (exp(z_i.z_p/t) + sum_n exp(z_i.z_n/t)))`` where p is the other picture with the attribute
+    of anchor i and the negatives n share neither attribute with it. With ``shared`` the styles this is eq. 5, with
+    ``shared`` the contents eq. 6.
+
+    Args:
+        z: ``(N, D)``, unit vectors.
+        shared: ``(N,)``, the attribute that makes two pictures positives of each other.
+        other: ``(N,)``, the other attribute; who shares it with the anchor is left out.
+        temperature: t, above 0.
+        reduction: Over anchors. The public code sums, so that its weight grows with the batch.
+
+    Returns:
+        A scalar, at least 0, in nats.
+
+    Source: ContraAST eq. 5 and 6.
+
+    Examples:
+        >>> contents, styles = arrange_pairs(2)
+        >>> z = torch.nn.functional.one_hot(styles, 2).float()
+        >>> round(float(shared_attribute_loss(z, styles, contents, temperature=1.0, reduction="mean")), 4)
+        0.3133
+    """
+    with without_autocast(z):
+        z = at_least_float32(z)
+        logits = z @ z.T / temperature
+        same, same_other = shared[:, None] == shared, other[:, None] == other
+        positive = same & ~same_other
+        candidates = positive | (~same & ~same_other)
+        pool = logits.masked_fill(~candidates, torch.finfo(logits.dtype).min).logsumexp(1)
+        per_anchor = pool - logits.masked_fill(~positive, 0).sum(1) / positive.sum(1)
+    return per_anchor.sum() if reduction == "sum" else per_anchor.mean()
+
+
+def euclidean(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``|a - b|_2`` of every sample, over all its elements, averaged over samples: the paper's norm.
+
+    Args:
+        a: ``(B, ...)``.
+        b: The same shape.
+    """
+    difference = (at_least_float32(a) - at_least_float32(b)).flatten(1)
+    norms: Tensor = torch.linalg.vector_norm(difference, dim=1)
+    return norms.mean()
+
+
+def least_squares(scores: Sequence[Tensor], real: bool) -> Tensor:
+    """Return ``mean((D - target)^2)`` summed over scales, target 1 for real and 0 for fake.
+
+    Args:
+        scores: Patch logits of each scale.
+        real: What the scores should say.
+
+    Source: Mao et al. 2017 (LSGAN), eq. 9 without the factor 1/2; public ContraAST code.
+    """
+    return torch.stack([(at_least_float32(score) - float(real)).square().mean() for score in scores]).sum()
+
+
+def log_likelihood(scores: Sequence[Tensor], real: bool) -> Tensor:
+    """Return ``-mean(log D)`` for real and ``-mean(log(1 - D))`` for fake, summed over scales; D = sigmoid(score).
+
+    Args:
+        scores: Patch logits of each scale.
+        real: What the scores should say.
+
+    Source: ContraAST eq. 2, negated.
+    """
+    sign = -1.0 if real else 1.0
+    return torch.stack([F.softplus(sign * at_least_float32(score)).mean() for score in scores]).sum()

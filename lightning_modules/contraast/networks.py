@@ -1,0 +1,324 @@
+"""ContraAST's trainable networks: SANet transform, mirrored decoder, multi-scale discriminator, projection heads."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_modules.losses.precision import at_least_float32, without_autocast
+from lightning_modules.losses.statistics import channel_statistics, normalize_channels
+
+SHALLOW = ("relu1_1", "relu2_1")
+DEEP = ("relu4_1", "relu5_1")
+
+
+class Keys(NamedTuple):
+    """What a style image contributes to attention at one level: ``(B, h w, C)`` each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class StyleKeys(NamedTuple):
+    """Everything the generator needs of a style image, so that many contents can share it.
+
+    Attributes:
+        levels: `Keys` of relu4_1 and relu5_1.
+        statistics: Mean and deviation of relu1_1 and relu2_1, ``(B, C, 1, 1)`` each; empty without skips.
+    """
+
+    levels: tuple[Keys, Keys]
+    statistics: tuple[tuple[Tensor, Tensor], ...]
+
+    def take(self, index: Tensor) -> "StyleKeys":
+        """Return the style images at the positions ``index`` ``(N,)`` of the batch."""
+        return StyleKeys(
+            tuple(Keys(level.keys[index], level.values[index]) for level in self.levels),  # type: ignore[arg-type]
+            tuple((mean[index], std[index]) for mean, std in self.statistics),
+        )
+
+
+class StyleAttention(nn.Module):
+    """One style-attentional network: every content position gathers the style positions that resemble it.
+
+    ``out(softmax_j(f(norm(Fc))_i . g(norm(Fs))_j) h(Fs)_j) + Fc``, all maps 1x1 convolutions, no scaling of the logits.
+
+    Args:
+        channels: C.
+
+    Source: Park & Lee 2019 (SANet), eq. 1-3; public ContraAST code, class ``SANet``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def queries(self, content: Tensor) -> Tensor:
+        """Return queries ``(B, H W, C)`` of content features ``(B, C, H, W)``."""
+        return _tokens(self.query(normalize_channels(content)))
+
+    def keys(self, style: Tensor) -> Keys:
+        """Return keys and values of style features ``(B, C, h, w)``."""
+        return Keys(_tokens(self.key(normalize_channels(style))), _tokens(self.value(style)))
+
+    def forward(self, content: Tensor, queries: Tensor, keys: Keys) -> Tensor:
+        """Restyle.
+
+        Args:
+            content: Raw features ``(B, C, H, W)``.
+            queries: Of ``content``, from `queries`.
+            keys: Of the style, from `keys`; h and w may differ from H and W.
+
+        Returns:
+            ``(B, C, H, W)``.
+        """
+        # The logits are sums over hundreds of channels without scaling: too large for half precision.
+        with without_autocast(queries):
+            gathered = F.scaled_dot_product_attention(
+                at_least_float32(queries).unsqueeze(1),
+                at_least_float32(keys.keys).unsqueeze(1),
+                at_least_float32(keys.values).unsqueeze(1),
+                scale=1.0,
+            ).squeeze(1)
+        maps = gathered.transpose(1, 2).unflatten(2, content.shape[-2:])
+        restyled: Tensor = self.out(maps) + content
+        return restyled
+
+
+class Transform(nn.Module):
+    """Two `StyleAttention` levels and their merge.
+
+    Args:
+        channels: Of relu4_1 and of relu5_1, which must be as many.
+
+    Source: public ContraAST code, class ``Transform``; SANet's notebook doubles relu5_1 instead of resizing it, and
+    so needs even sizes.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList(StyleAttention(channels) for _ in DEEP)
+        self.merge = ReflectConv(channels, channels, relu=False)
+
+    def queries(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the content's queries at both levels."""
+        return tuple(attention.queries(features[name]) for attention, name in self._levels())
+
+    def keys(self, features: Mapping[str, Tensor]) -> tuple[Keys, Keys]:
+        """Return the style's keys and values at both levels."""
+        upper, lower = (attention.keys(features[name]) for attention, name in self._levels())
+        return upper, lower
+
+    def forward(self, features: Mapping[str, Tensor], queries: Sequence[Tensor], keys: Sequence[Keys]) -> Tensor:
+        """Return stylised features ``(B, C, H, W)`` at relu4_1's size.
+
+        Args:
+            features: Content features, ``relu4_1`` and ``relu5_1``.
+            queries: From `queries`, of the same contents.
+            keys: From `keys`.
+        """
+        upper, lower = (
+            attention(features[name], query, key)
+            for (attention, name), query, key in zip(self._levels(), queries, keys, strict=True)
+        )
+        merged: Tensor = self.merge(upper + F.interpolate(lower, upper.shape[-2:]))
+        return merged
+
+    def _levels(self) -> list[tuple[StyleAttention, str]]:
+        return [(cast(StyleAttention, attention), name) for attention, name in zip(self.attentions, DEEP, strict=True)]
+
+
+class ReflectConv(nn.Module):
+    """Reflection-padded 3x3 convolution with an optional ReLU.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        relu: Whether a ReLU follows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, relu: bool = True) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 3)
+        self.relu = relu
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
+        mode = "reflect" if min(features.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
+        features = self.convolution(F.pad(features, (1, 1, 1, 1), mode=mode))
+        return F.relu(features) if self.relu else features
+
+
+class StyledSkip(nn.Module):
+    """A narrow path for the content's fine structure, in the style's own channel statistics.
+
+    Beyond the paper, whose decoder knows nothing finer than relu4_1 at stride 8; an encoder that forgets there what
+    the decoder needs cannot do without.
+
+    Args:
+        inputs: Channels of the shallow map.
+        outputs: Channels of the skip.
+
+    Source: AdaIN, Huang & Belongie 2017, eq. 8.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, content: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
+        """Map content features ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` with the style's mean and deviation."""
+        mean, std = statistics
+        reduced: Tensor = self.reduce(normalize_channels(content) * std + mean)
+        return reduced
+
+
+class Decoder(nn.Module):
+    """The encoder up to relu4_1, mirrored: nearest-neighbour doubling, reflection padding, no norms.
+
+    Args:
+        channels: Of blocks 1 to 4 of the encoder; 64, 128, 256, 512 for VGG-19.
+        skips: Channels of each `StyledSkip`; 0 for none, as in the paper.
+
+    Source: Huang & Belongie 2017; public ContraAST code, ``decoder``. The last layer is linear.
+    """
+
+    def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
+        super().__init__()
+        first, second, third, fourth = channels
+        self.stage4 = nn.Sequential(ReflectConv(fourth, third))
+        self.stage3 = nn.Sequential(*(ReflectConv(third, third) for _ in range(3)), ReflectConv(third, second))
+        self.stage2 = nn.Sequential(ReflectConv(second + skips, second), ReflectConv(second, first))
+        self.stage1 = nn.Sequential(ReflectConv(first + skips, first), ReflectConv(first, 3, relu=False))
+        self.skips = nn.ModuleList(StyledSkip(count, skips) for count in (first, second)) if skips else None
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(
+        self,
+        features: Tensor,
+        shallow: Mapping[str, Tensor] | None = None,
+        statistics: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> Tensor:
+        """Paint.
+
+        Args:
+            features: ``(B, C, H, W)``, the output of `Transform`.
+            shallow: The content's relu1_1 and relu2_1; only with ``skips``.
+            statistics: The style's mean and deviation there, ``(B, C, 1, 1)`` each; only with ``skips``.
+
+        Returns:
+            ``(B, 3, 8 H, 8 W)``, RGB, unbounded.
+        """
+        features = _double(self.stage4(features.contiguous(memory_format=torch.channels_last)))
+        features = _double(self.stage3(features))
+        features = _double(self.stage2(self._join(features, 1, shallow, statistics)))
+        picture: Tensor = self.stage1(self._join(features, 0, shallow, statistics))
+        return picture
+
+    def _join(
+        self,
+        features: Tensor,
+        level: int,
+        shallow: Mapping[str, Tensor] | None,
+        statistics: Sequence[tuple[Tensor, Tensor]],
+    ) -> Tensor:
+        if self.skips is None or shallow is None:
+            return features
+        return torch.cat([features, self.skips[level](shallow[SHALLOW[level]], statistics[level])], dim=1)
+
+
+class Generator(nn.Module):
+    """Transform and decoder: everything between the frozen encoder's features and a picture.
+
+    Args:
+        channels: Of relu1_1 to relu5_1 of the encoder.
+        skips: See `Decoder`.
+    """
+
+    def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
+        super().__init__()
+        self.transform = Transform(channels[3])
+        self.decoder = Decoder(channels[:4], skips=skips)
+
+    def style_keys(self, features: Mapping[str, Tensor]) -> StyleKeys:
+        """Return what style images contribute, from their features."""
+        shallow = SHALLOW if self.decoder.skips is not None else ()
+        return StyleKeys(self.transform.keys(features), tuple(channel_statistics(features[name]) for name in shallow))
+
+    def forward(self, features: Mapping[str, Tensor], queries: Sequence[Tensor], style: StyleKeys) -> Tensor:
+        """Paint contents, given their features and queries, with styles; ``(B, 3, H, W)``, unbounded."""
+        picture: Tensor = self.decoder(self.transform(features, queries, style.levels), features, style.statistics)
+        return picture
+
+
+class PatchDiscriminator(nn.Sequential):
+    """Four strided convolutions and a map of patch logits.
+
+    Args:
+        width: Channels of the first layer; doubled by each of the next three.
+    """
+
+    def __init__(self, width: int) -> None:
+        widths = [width * 2**layer for layer in range(4)]
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.InstanceNorm2d(outputs), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """Equal patch discriminators on the picture and on smaller copies of it.
+
+    Args:
+        scales: Number of discriminators.
+        width: See `PatchDiscriminator`.
+
+    Source: Wang et al. 2018 (pix2pixHD), section 3.2; public ContraAST code, ``MultiDiscriminator``.
+    """
+
+    def __init__(self, scales: int = 3, width: int = 64) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Judge pictures ``(B, 3, H, W)``; patch logits ``(B, 1, h, w)`` of every scale, finest first."""
+        scores = []
+        for scale, model in enumerate(self.models):
+            if scale:
+                images = F.avg_pool2d(images, 3, 2, 1, count_include_pad=False)
+            scores.append(model(images))
+        return scores
+
+
+class ProjectionHead(nn.Module):
+    """From a feature map to a unit vector for contrast: sum over space, two-layer MLP, L2 norm.
+
+    Args:
+        inputs: Channels of the map.
+        hidden: Units of the first layer.
+        outputs: Length of the vector.
+
+    Source: ContraAST section 3.2; public code, ``proj_style`` and ``proj_content``, for the sum over positions.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int = 128) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs)``."""
+        return F.normalize(self.mlp(at_least_float32(features).sum((2, 3))), dim=1)
+
+
+def _tokens(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)
+
+
+def _double(maps: Tensor) -> Tensor:
+    return F.interpolate(maps, scale_factor=2.0)

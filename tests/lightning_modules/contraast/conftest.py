@@ -1,0 +1,55 @@
+"""ContraAST on an encoder so small that a test takes milliseconds."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_modules.contraast import ContraAST, module
+from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
+from lightning_modules.types import StyleBatch
+
+
+def small_vgg(weights="random", *, variant="vgg19_normalised"):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = VGGTrunk(VGGConfig(widths=(4, 6, 8, 12, 12), padding="reflect", ceil_mode=True, colour_conv=True))
+        for conv in trunk.convs.values():
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return VGGEncoder(trunk, weights)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Return a function that builds a small ContraAST."""
+    monkeypatch.setattr(module, "load_vgg", small_vgg)
+
+    def build(**arguments):
+        torch.manual_seed(0)
+        adam = partial(torch.optim.Adam, lr=1e-3)
+        settings = {"weights": "random", "discriminator_scales": 2, "discriminator_width": 4}
+        model = ContraAST(adam, adam, **(settings | arguments))
+        for parameter in [
+            *model.generator.parameters(),
+            *model.style_head.parameters(),
+            *model.content_head.parameters(),
+        ]:
+            if parameter.ndim > 1:  # torch's own start paints all but nothing, and equal pictures contrast with nobody
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+        return model
+
+    return build
+
+
+@pytest.fixture
+def batch():
+    """Return a function that makes a batch of h contents and h styles."""
+
+    def make(half=3, side=64, seed=1):
+        generator = torch.Generator().manual_seed(seed)
+        content, style = (torch.rand(half, 3, side, side, generator=generator) for _ in range(2))
+        numbers = torch.arange(half)
+        return StyleBatch(content, style, numbers, [f"Artist {n}" for n in range(half)], numbers)
+
+    return make

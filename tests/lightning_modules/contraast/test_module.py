@@ -1,0 +1,152 @@
+import pytest
+import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from lightning_modules.contraast.module import LossWeights
+
+
+def test_sizes_of_the_papers_networks_and_of_its_heads(monkeypatch):
+    from functools import partial
+
+    from lightning_modules.contraast import ContraAST
+
+    def count(module):
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    adam = partial(torch.optim.Adam, lr=1e-4)
+    model = ContraAST(adam, adam, weights="random")
+    assert count(model.encoder) == 12_944_972 + 3 * (512 * 512 * 9 + 512)  # to relu5_1, and the three that follow it
+    assert count(model.generator.transform) == 4_461_056
+    assert count(model.generator.decoder) == 3_505_219
+    assert count(model.discriminator) == 8_283_459
+    assert [layer.out_features for layer in (model.style_head.mlp[0], model.content_head.mlp[0])] == [128, 256]
+    paper = ContraAST(adam, adam, weights="random", variant="paper")
+    assert [layer.out_features for layer in (paper.style_head.mlp[0], paper.content_head.mlp[0])] == [256, 128]
+
+
+def test_a_batch_is_painted_in_one_pass(small, batch):
+    model, data = small(), batch(3)
+    painted = model.paint_batch(data)
+    assert painted.stylized.shape == painted.identity.shape == (6, 3, 64, 64)
+    assert all(len(maps) == 6 and not maps.requires_grad for maps in painted.known.values())
+    alone = model.generator(
+        {name: maps[1:2] for name, maps in painted.known.items()},
+        [query[1:2] for query in model.generator.transform.queries(painted.known)],
+        model.generator.style_keys({name: maps[3:4] for name, maps in painted.known.items()}),
+    )
+    assert torch.allclose(painted.stylized[3:4], alone, atol=1e-5)  # content 1 meets style 0 in place 3
+
+
+class Watch:
+    """Notes which gradients are there at each optimiser's step."""
+
+    def __init__(self, model):
+        self.seen = []
+        model.on_before_optimizer_step = lambda optimizer: self.note(model)
+
+    def note(self, model):
+        parts = {"generator": model.generator, "discriminator": model.discriminator}
+        self.seen.append({name: _has_gradient(part) for name, part in parts.items()})
+
+
+def _has_gradient(module):
+    return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
+
+
+def fit(model, batches, **options):
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=len(batches),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    trainer.fit(model, DataLoader(batches, batch_size=None))
+    return trainer
+
+
+def test_each_step_leaves_the_other_networks_gradients_alone(small, batch):
+    model = small()
+    watch = Watch(model)
+    fit(model, [batch()])
+    assert watch.seen == [
+        {"generator": False, "discriminator": True},
+        {"generator": True, "discriminator": False},
+    ]
+
+
+def test_iterations_are_counted_once_and_everything_moves(small, batch):
+    model = small()
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    trainer = fit(model, [batch(seed=n) for n in range(3)])
+    assert trainer.global_step == 3
+    after = dict(model.named_parameters())
+    still = {name for name, p in before.items() if torch.equal(p, after[name])}
+    assert not {name for name in still if not name.endswith("key.bias")}
+
+
+@pytest.mark.parametrize("term", ["adversarial", "style_contrast", "content_contrast"])
+def test_the_ablations_leave_a_term_out(small, batch, term):
+    model, data = small(loss=LossWeights(**{term: 0.0})), batch()
+    assert term not in model.generator_terms(data, model.paint_batch(data))
+    fit(model, [data])
+    assert (model.discriminator is None) == (term == "adversarial")
+
+
+def test_bfloat16_trains(small, batch):
+    model = small()
+    trainer = fit(model, [batch()], precision="bf16-mixed")
+    assert trainer.callback_metrics["train/total"].isfinite()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_one_style_for_many_contents_is_encoded_once(small, monkeypatch):
+    model = small().eval()
+    content, style = torch.rand(3, 3, 40, 56), torch.rand(1, 3, 33, 47)
+    passes = []
+    encode = model.encoder.forward
+    monkeypatch.setattr(
+        model.encoder, "forward", lambda images, layers: passes.append(len(images)) or encode(images, layers)
+    )
+    first = model.stylize(content, style=style)
+    assert passes == [3, 1]
+    assert torch.equal(model.stylize(content, style=style), first)
+    assert passes == [3, 1, 3]  # the second time from the cache
+    model._cached_style = None
+    for number in range(3):
+        alone = model.stylize(content[number : number + 1], style=style)
+        assert torch.allclose(alone, first[number : number + 1], atol=1e-5)
+
+
+def test_new_weights_and_new_styles_empty_the_cache(small):
+    model = small().eval()
+    content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    first = model.stylize(content, style=style)
+    assert not torch.equal(model.stylize(content, style=style.flip(-1)), first)
+    model.stylize(content, style=style)
+    with torch.no_grad():
+        model.generator.transform.attentions[0].value.weight.mul_(2)
+    changed = model.stylize(content, style=style)
+    model._cached_style = None
+    assert torch.equal(model.stylize(content, style=style), changed)
+    assert not torch.equal(changed, first)
+
+
+@pytest.mark.parametrize("skips", [0, 4])
+def test_alpha_leads_from_the_contents_own_look_to_the_style_and_beyond(small, skips):
+    model = small(skips=skips).eval()
+    content, style = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 40, 40)
+    at = {alpha: model.stylize(content, style=style, alpha=alpha) for alpha in (0.0, 0.5, 1.0, 1.5)}
+    assert torch.equal(at[1.0], model.stylize(content, style=style))
+    assert torch.allclose(at[0.0], model.stylize(content, style=content), atol=1e-5)
+    assert torch.isfinite(at[1.5]).all()
+    assert not torch.equal(at[0.5], at[1.0])
+
+
+@pytest.mark.parametrize("size", [(17, 31), (16, 16), (250, 333), (5, 90)])
+def test_any_size_in_is_the_same_size_out(small, size):
+    model = small().eval()
+    assert model.stylize(torch.rand(1, 3, *size), style=torch.rand(1, 3, 51, 23)).shape == (1, 3, *size)
