@@ -10,14 +10,9 @@ The last table says what the colour Chamfer distance takes for every pixel that 
 """
 
 import argparse
-import ctypes
-import gc
 import json
 import math
 import os
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +24,7 @@ from torch.nn import functional as F
 import metrics  # noqa: F401  (installs the torchvision shim before torchmetrics imports torchvision)
 from benchmarks.contenders.pictures import PIXEL_CASES
 from benchmarks.contenders.sets import Contender, set_cases
+from benchmarks.meter import Meter
 from metrics.functional.chamfer import color_chamfer
 
 
@@ -41,52 +37,6 @@ def photographs(height: int, width: int, device: torch.device) -> list[Tensor]:
     )
     resize = partial(F.interpolate, size=(height, width), mode="bicubic", antialias=True)
     return [resize(image).clamp(0, 1).to(device) for image in images]
-
-
-class Meter:
-    """Measures calls on one device."""
-
-    def __init__(self, device: torch.device, repeats: int) -> None:
-        self.device, self.repeats = device, repeats
-
-    def seconds(self, run: Callable[[], Any]) -> float:
-        """Return the time of one call."""
-        if self.device.type == "cpu":
-            start = time.process_time()
-            run()
-            return time.process_time() - start
-        torch.cuda.synchronize(self.device)
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize(self.device)
-        return time.perf_counter() - start
-
-    def best(self, run: Callable[[], Any], first: float) -> float:
-        """Return the best time of all repeats, ``first`` being the one of the call so far."""
-        repeats = self.repeats if first < 5 else 0  # what takes seconds is exact enough
-        return min([first, *(self.seconds(run) for _ in range(repeats))])
-
-    def first(self, run: Callable[[], Any]) -> tuple[float, float]:
-        """Return time and memory of one call, in seconds and in MiB on top of what was there (nan if nobody tells)."""
-        gc.collect()
-        if self.device.type != "cpu":
-            before = torch.cuda.memory_allocated(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
-            seconds = self.seconds(run)
-            return seconds, (torch.cuda.max_memory_allocated(self.device) - before) / 2**20
-        known = os.access("/proc/self/clear_refs", os.W_OK)
-        with suppress(OSError, AttributeError):  # not everywhere is a glibc
-            ctypes.CDLL(None).malloc_trim(0)  # what calls before gave back would hide what this one takes
-        if known:
-            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux: the peak starts anew
-        before = _resident("VmRSS") if known else 0
-        seconds = self.seconds(run)
-        return seconds, (_resident("VmHWM") - before) / 1024 if known else math.nan
-
-
-def _resident(line: str) -> int:
-    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(entry.split()[1]) for entry in status if entry.startswith(line))
 
 
 def compare(metric: str, size: str, contenders: list[Contender], meter: Meter) -> list[dict[str, Any]]:

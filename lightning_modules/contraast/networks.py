@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.precision import at_least_float32, without_autocast
 from lightning_modules.losses.statistics import channel_statistics, normalize_channels
 
@@ -287,7 +288,17 @@ class MultiScaleDiscriminator(nn.Module):
         self.models = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Judge pictures ``(B, 3, H, W)``; patch logits ``(B, 1, h, w)`` of every scale, finest first."""
+        """Judge pictures ``(B, 3, H, W)``; patch logits ``(B, 1, h, w)`` of every scale, finest first.
+
+        Raises:
+            ImpastoError: If the smallest copy ends in a single patch, whose instance norm is nothing.
+        """
+        smallest = 32 * 2 ** (len(self.models) - 1)
+        if max(images.shape[-2:]) < smallest:
+            raise ImpastoError(
+                f"Pictures of {images.shape[-1]} pixels are too small for {len(self.models)} discriminators, which need"
+                f" {smallest}: raise data.size, or lower model.discriminator_scales."
+            )
         scores = []
         for scale, model in enumerate(self.models):
             if scale:

@@ -4,6 +4,7 @@ from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from lightning_modules.contraast.module import LossWeights
+from lightning_modules.errors import ImpastoError
 
 
 def test_sizes_of_the_papers_networks_and_of_its_heads(monkeypatch):
@@ -150,3 +151,9 @@ def test_alpha_leads_from_the_contents_own_look_to_the_style_and_beyond(small, s
 def test_any_size_in_is_the_same_size_out(small, size):
     model = small().eval()
     assert model.stylize(torch.rand(1, 3, *size), style=torch.rand(1, 3, 51, 23)).shape == (1, 3, *size)
+
+
+def test_pictures_too_small_for_the_discriminators_are_one_sentence(small, batch):
+    model, data = small(discriminator_scales=3), batch(side=96)
+    with pytest.raises(ImpastoError, match="3 discriminators, which need 128"):
+        model.discriminator_loss(data.style, data.content)
