@@ -63,12 +63,12 @@ def main(args: argparse.Namespace) -> None:
     scorer = Scorer(names, Judges(args.weights, args.classifier), choose_device(args.device))
     _measure(scorer, pairs, styles)
     table = scorer.table()
-    _show(table)
     write_table(table, args.out)
     if args.per_image is not None:
         write_per_image(pairs, scorer.rows, args.per_image)
-        print(args.per_image)
-    print(args.out)
+    _show(table)
+    for path in filter(None, (args.per_image, args.out)):
+        print(path)
 
 
 def _names(text: str) -> list[str]:
