@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,30 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
+from callbacks.extremes import Case, Extremes, captioned
+from callbacks.stylization_grid import draw_grid, log_picture
+from datamodules.images import write_image
 from lightning_modules.types import Stylization
-from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips, load_vgg
-from metrics.base import source_of
+from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips
+from metrics.base import PictureMetric
+from metrics.catalogue import Judges, make_metrics
+from metrics.collection import StyleMetricCollection
 from metrics.deception import DeceptionRate
-from metrics.functional.precision import has_float64
+from metrics.extractors import load_extractor
 from metrics.perceptual import PerceptualDistance
-from metrics.sample_table import SampleTable
 from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
 
-BASELINES = ("deception_ceiling", "deception_floor")
-COLUMNS = (
-    "deception",
-    *BASELINES,
-    "ssim_content",
-    "lpips_content",
-    "style_loss",
-    "ssim_truth",
-    "lpips_truth",
-)
+BASELINES = {"deception_ceiling": "of true paintings", "deception_floor": "of untouched contents"}
 UNTRAINED = "deception_untrained"
+# What the standard metrics compare where their own `inputs` are others; a baseline's pictures come once.
+STANDARD_INPUTS: dict[str, tuple[str, ...]] = {
+    "deception_ceiling": ("paintings", "prompt"),
+    "deception_floor": ("untouched", "prompt"),
+    "ssim_truth": ("stylized", "truth"),
+    "lpips_truth": ("stylized", "truth"),
+}
+CELL = 160
 log = logging.getLogger(__name__)
 
 
@@ -49,15 +53,21 @@ class StyleMetrics(Callback):
       validation split (``num_sanity_val_steps: -1``).
     - ``ssim_content``, ``lpips_content``: how much of the content is left; ``style_loss``: distance from the style.
     - ``ssim_truth``, ``lpips_truth``: against the content as the artist painted it, where the data has that.
+    - whatever ``metrics`` and ``custom`` add, such as ``sifid``, ``chamfer`` and ``csd``.
 
     Every sample counts once, however the ranks shared them. The means of every artist go to ``per_artist.csv`` in the
-    run's folder. Networks are held outside the module (no checkpoint contains them) and neither gradients nor random
-    numbers of the training are touched.
+    run's folder; the best and the worst samples of each metric to ``samples/extremes/<metric>.png``, and to the loggers
+    that show pictures. Networks are held outside the module (no checkpoint contains them) and neither gradients nor
+    random numbers of the training are touched.
 
     Args:
-        weights: Where VGG and LPIPS come from.
+        weights: Where the networks come from.
         classifier: ``embedded``, or the file of an artist classifier; see
             `lightning_modules.weights.load_artist_classifier`.
+        metrics: Names of `metrics.catalogue.CATALOGUE` to measure too.
+        custom: Name to metric, to measure too.
+        inputs: Name of a custom metric to the fields of the `Stylization` that it compares, in place of its own.
+        extremes: Best and worst samples of each metric to draw; 0 for none.
         encoder: Takes the place of the VGG.
         perceptual: Takes the place of LPIPS.
         artist_classifier: Takes the place of the classifier; has an attribute ``artists``.
@@ -70,6 +80,10 @@ class StyleMetrics(Callback):
         self,
         weights: WeightsSource = "auto",
         classifier: str = "embedded",
+        metrics: Sequence[str] = (),
+        custom: Mapping[str, PictureMetric] | None = None,
+        inputs: Mapping[str, Sequence[str]] | None = None,
+        extremes: int = 2,
         *,
         encoder: nn.Module | None = None,
         perceptual: nn.Module | None = None,
@@ -78,27 +92,27 @@ class StyleMetrics(Callback):
         self.conventions: dict[str, str] = {}
         self._weights: WeightsSource = weights
         self._classifier = classifier
+        self._named = tuple(metrics)
+        self._custom = dict(custom or {})
+        self._inputs = dict(inputs or {})
         self._networks = (encoder, perceptual, artist_classifier)
-        self._judges: _Judges | None = None
-        self._table = SampleTable(COLUMNS)
+        self._collection: StyleMetricCollection | None = None
+        self._extremes = Extremes(extremes, CELL)
         self._names: dict[int, str] = {}
         self._baselines: dict[int | None, dict[str, float]] = {}
-        self._told = False
+        self._told: set[str] = set()
         self._untrained: float | None = None
-
-    # ------------------------------------------------------------------ hooks
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Load the networks, once."""
         self._baselines = {}
-        if self._judges is None:
-            encoder, perceptual, classifier = self._networks
+        if self._collection is None:
             with torch.random.fork_rng(devices=[]):  # building a network draws its first weights
-                self._judges = _Judges(
-                    encoder or load_vgg(self._weights),
-                    perceptual or load_lpips(self._weights),
-                    classifier or load_artist_classifier(self._classifier),
+                metrics = self._standard()
+                more = make_metrics(
+                    [name for name in self._named if name not in metrics], Judges(self._weights, self._classifier)
                 )
+            self._collection = StyleMetricCollection(metrics | more | self._custom, STANDARD_INPUTS | self._inputs)
 
     def state_dict(self) -> dict[str, float | None]:
         """Keep what a resumed run cannot measure again."""
@@ -109,12 +123,12 @@ class StyleMetrics(Callback):
         self._untrained = state_dict["untrained"]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start a new table."""
-        self._start(pl_module)
+        """Start anew."""
+        self._measured.reset()
+        self._measured.to(pl_module.device)
+        self._extremes = Extremes(self._extremes.count, CELL)
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start a new table."""
-        self._start(pl_module)
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self,
@@ -147,144 +161,129 @@ class StyleMetrics(Callback):
         if not trainer.sanity_checking:
             self._finish(trainer, pl_module, "val")
         elif _sanity_check_is_whole(trainer):
-            self._untrained = _means(self._table.compute()[2].cpu()).get("deception")
+            _, _, columns = self._measured.table()
+            self._untrained = _means(columns).get(self._measured.key("deception"))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means."""
         self._finish(trainer, pl_module, "test")
 
-    # ------------------------------------------------------------------ one epoch
+    @property
+    def _measured(self) -> StyleMetricCollection:
+        assert self._collection is not None  # noqa: S101 - setup() came first
+        return self._collection
 
-    def _start(self, pl_module: LightningModule) -> None:
-        # On the module's device, because NCCL gathers nothing else.
-        device = pl_module.device if has_float64(pl_module.device) else torch.device("cpu")
-        self._table = SampleTable(COLUMNS).to(device)
-        nothing = torch.empty(0, dtype=torch.int64, device=device)
-        # A rank without batches must bring a table of the right shape to the gather.
-        self._table.update(nothing, nothing, torch.empty(0, len(COLUMNS), device=device))
+    def _standard(self) -> dict[str, PictureMetric]:
+        encoder, perceptual, classifier = self._networks
+        perceptual = perceptual or load_lpips(self._weights)
+        classifier = classifier or load_artist_classifier(self._classifier)
+        return {
+            "deception": DeceptionRate(classifier),
+            **{name: DeceptionRate(classifier) for name in BASELINES},
+            "ssim_content": StructuralSimilarity(),
+            "lpips_content": PerceptualDistance(perceptual),
+            "style_loss": StyleLoss(encoder or load_extractor("vgg19", self._weights)),
+            "ssim_truth": StructuralSimilarity(),
+            "lpips_truth": PerceptualDistance(perceptual),
+        }
 
     def _measure(self, outputs: Stylization) -> None:
-        assert self._judges is not None  # noqa: S101 - setup() came first
-        values = self._judges.values(outputs, baselines=not self._baselines)
-        missing = torch.full((len(outputs["index"]),), torch.nan, dtype=torch.float64)
-        rows = torch.stack([values.get(column, missing).cpu() for column in COLUMNS], dim=1)
-        artist = outputs["artist"]
-        self._table.update(outputs["index"], artist, rows.to(self._table.device))
-        self._names |= dict(zip(artist.tolist(), outputs["prompt"], strict=True))
+        fields: dict[str, Any] = dict(outputs)
+        if not self._baselines:
+            fields |= {"untouched": outputs["content"], "paintings": outputs.get("truth", outputs["style"])}
+        self._measured.update(**fields)
+        self._names |= dict(zip(outputs["artist"].tolist(), outputs["prompt"], strict=True))
+        if self._extremes.count:
+            baselines = [self._measured.key(name) for name in BASELINES]
+            values = self._measured.sample_values()
+            self._extremes.add(outputs, {key: value for key, value in values.items() if key not in baselines})
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert self._judges is not None  # noqa: S101 - setup() came first
-        _, groups, rows = (part.cpu() for part in self._table.compute())
         folder = trainer.log_dir  # asks every rank
+        sentences: list[str] = []
+        values = {key: float(value) for key, value in self._measured.compute(sentences.append).items()}
+        _, groups, columns = self._measured.table()
+        cases = self._extremes.gather() if self._extremes.count else {}
         counts = {group: int((groups == group).sum()) for group in groups.unique().tolist()}
-        means: dict[int | None, dict[str, float]] = {None: _means(rows)}
-        means |= {group: _means(rows[groups == group]) for group in counts}
-        if not self._baselines:
-            self._baselines = {
-                key: {name: mean[name] for name in BASELINES if name in mean} for key, mean in means.items()
-            }
-        means = {key: mean | self._baselines.get(key, {}) for key, mean in means.items()}
-        if self._untrained is not None:
-            means[None][UNTRAINED] = self._untrained
-
-        keys, lines = self._judges.keys(), self._judges.conventions()
-        pl_module.log_dict({f"{stage}/{keys[name]}": mean for name, mean in means[None].items()}, sync_dist=True)
-        self.conventions = {f"{stage}/{keys[name]}": lines[name] for name in means[None]}
-        if not trainer.is_global_zero or not len(rows):
+        means: dict[int | None, dict[str, float]] = {None: {k: v for k, v in values.items() if not math.isnan(v)}}
+        means |= {group: _means({k: column[groups == group] for k, column in columns.items()}) for group in counts}
+        self._add_baselines(means)
+        lines = self._lines()
+        pl_module.log_dict({f"{stage}/{key}": mean for key, mean in means[None].items()}, sync_dist=True)
+        self.conventions = {f"{stage}/{key}": lines[key] for key in means[None]}
+        if not trainer.is_global_zero or not counts:
             return
-        self._tell_unknown(rows)
+        self._warn(sentences + self._sentences(columns[self._measured.key("deception")]))
         if trainer.loggers and folder is not None:
             artists = getattr(getattr(trainer, "datamodule", None), "artists", ())
             table = [
-                {"artist": self._names.get(group) or _at(artists, group), "samples": count}
-                | {keys[name]: mean for name, mean in means[group].items()}
+                {"artist": self._names.get(group) or _at(artists, group), "samples": count} | means[group]
                 for group, count in counts.items()
             ]
             _write_csv(table, Path(folder) / "per_artist.csv")
+            self._draw(trainer, cases, Path(folder) / "samples" / "extremes", stage)
 
-    def _tell_unknown(self, rows: Tensor) -> None:
-        unknown = int(rows[:, COLUMNS.index("deception")].isnan().sum())
-        if not unknown or self._told:
-            return
-        self._told = True
-        if unknown == len(rows):
-            log.warning("The deception rate is left out: the artist classifier knows none of these artists by name.")
-        else:
-            log.warning(
-                "The deception rate does not count %d of %d samples, whose artists the classifier does not know.",
-                unknown,
-                len(rows),
+    def _add_baselines(self, means: dict[int | None, dict[str, float]]) -> None:
+        """Bring in what is not measured in every validation."""
+        if not self._baselines:
+            keys = [self._measured.key(name) for name in BASELINES]
+            self._baselines = {who: {key: mean[key] for key in keys if key in mean} for who, mean in means.items()}
+        for who, mean in means.items():
+            mean |= self._baselines.get(who, {})
+        if self._untrained is not None:
+            means[None][self._untrained_key] = self._untrained
+
+    @property
+    def _untrained_key(self) -> str:
+        return UNTRAINED + self._measured.key("deception").removeprefix("deception")
+
+    def _lines(self) -> dict[str, str]:
+        lines = self._measured.conventions()
+        rate = lines[self._measured.key("deception")]
+        lines |= {self._measured.key(name): f"{text}: {rate}" for name, text in BASELINES.items()}
+        return lines | {self._untrained_key: f"before the first step: {rate}"}
+
+    def _sentences(self, rates: Tensor) -> list[str]:
+        """Return what the reader of the numbers should know about those that are not there."""
+        sentences = [
+            f"{name} is left out: the validation does not bring all of {', '.join(self._measured.inputs[name])}."
+            for name in (*self._named, *self._custom)
+            if name not in self._measured.seen
+        ]
+        unknown = int(rates.isnan().sum())
+        if unknown == len(rates):
+            sentences.append(
+                "The deception rate is left out: the artist classifier knows none of these artists by name."
             )
+        elif unknown:
+            sentences.append(
+                f"The deception rate does not count {unknown} of {len(rates)} samples, whose artists the classifier "
+                "does not know."
+            )
+        return sentences
 
+    def _warn(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences:
+            if sentence not in self._told:
+                self._told.add(sentence)
+                log.warning(sentence)
 
-class _Judges:
-    """The metrics of `StyleMetrics`, and what each of its columns means."""
-
-    def __init__(self, encoder: nn.Module, perceptual: nn.Module, classifier: nn.Module) -> None:
-        self.style_loss = StyleLoss(encoder)
-        self.perceptual = PerceptualDistance(perceptual)
-        self.ssim = StructuralSimilarity()
-        self.deception = DeceptionRate(classifier)
-        self.sources = {
-            "deception": source_of(classifier),
-            "lpips": source_of(perceptual),
-            "style": source_of(encoder),
-            "ssim": "",
-        }
-
-    def values(self, outputs: Stylization, *, baselines: bool) -> dict[str, Tensor]:
-        """Return one value per sample for every column that this batch has."""
-        content, style, stylized = outputs["content"], outputs["style"], outputs["stylized"]
-        labels = self.deception.labels(outputs["prompt"])
-        values = {
-            "ssim_content": self.ssim.values(stylized, content),
-            "lpips_content": self.perceptual.values(stylized, content),
-            "style_loss": self.style_loss.values(stylized, style),
-            "deception": self.deception.values(stylized, labels),
-        }
-        if "truth" in outputs:
-            values["ssim_truth"] = self.ssim.values(stylized, outputs["truth"])
-            values["lpips_truth"] = self.perceptual.values(stylized, outputs["truth"])
-        if baselines:
-            values["deception_floor"] = self.deception.values(content, labels)
-            values["deception_ceiling"] = self.deception.values(outputs.get("truth", style), labels)
-        return values
-
-    def keys(self) -> dict[str, str]:
-        """Return the name under which each column is logged."""
-        columns = (*COLUMNS, UNTRAINED)
-        return {column: column + _suffix(self.sources[column.split("_", maxsplit=1)[0]]) for column in columns}
-
-    def conventions(self) -> dict[str, str]:
-        """Return one line per column."""
-        rate = self.deception.convention
-        return {
-            "deception": rate,
-            "deception_ceiling": f"of true paintings: {rate}",
-            "deception_floor": f"of untouched contents: {rate}",
-            UNTRAINED: f"before the first step: {rate}",
-            "ssim_content": f"against the content: {self.ssim.convention}",
-            "lpips_content": f"against the content: {self.perceptual.convention}",
-            "style_loss": f"against the style: {self.style_loss.convention}",
-            "ssim_truth": f"against the artist's own painting of the content: {self.ssim.convention}",
-            "lpips_truth": f"against the artist's own painting of the content: {self.perceptual.convention}",
-        }
+    def _draw(self, trainer: Trainer, cases: Mapping[str, list[Case]], folder: Path, stage: str) -> None:
+        better = {self._measured.key(name): metric.higher_is_better for name, metric in self._measured.metrics.items()}
+        for key, found in cases.items():
+            picture = draw_grid(captioned(found, higher_is_better=bool(better[key])), CELL)
+            path = folder / f"{stage}_{key}.png"
+            write_image(picture, path)
+            log_picture(trainer, f"extremes/{key}", picture, path)
 
 
 def _sanity_check_is_whole(trainer: Trainer) -> bool:
     return math.isinf(trainer.num_sanity_val_steps)
 
 
-def _suffix(source: str) -> str:
-    for stand_in in ("embedded", "hed", "random"):
-        if source.startswith(stand_in):
-            return f"_{stand_in}"
-    return ""
-
-
-def _means(rows: Tensor) -> dict[str, float]:
-    means = rows.nanmean(0).tolist()
-    return {name: mean for name, mean in zip(COLUMNS, means, strict=True) if not math.isnan(mean)}
+def _means(columns: Mapping[str, Tensor]) -> dict[str, float]:
+    means = {key: float(column.nanmean()) for key, column in columns.items()}
+    return {key: mean for key, mean in means.items() if not math.isnan(mean)}
 
 
 def _at(names: Any, position: int) -> str:

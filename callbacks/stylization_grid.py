@@ -63,7 +63,7 @@ class StylizationGrid(Callback):
     ) -> None:
         """Choose from this batch."""
         if trainer.is_global_zero and not trainer.sanity_checking and isinstance(outputs, dict):
-            self._chosen = choose([*self._chosen, *self._split(outputs)], self.samples)
+            self._chosen = choose([*self._chosen, *split(outputs)], self.samples)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Draw, write and log."""
@@ -76,32 +76,34 @@ class StylizationGrid(Callback):
         path = Path(folder) / "samples" / f"{trainer.global_step:06d}.png"
         grid = draw_grid(self._chosen, self.cell)
         write_image(grid, path)
-        self._log(trainer, grid, path)
+        log_picture(trainer, "samples", grid, path)
 
-    @staticmethod
-    def _log(trainer: Trainer, grid: Tensor, path: Path) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("samples", [str(path)], step=trainer.global_step)
-            elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("samples", grid, trainer.global_step)
 
-    @staticmethod
-    def _split(outputs: Any) -> list[Sample]:
-        truths = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
-        rows = zip(
-            outputs["content"],
-            outputs["style"],
-            outputs["stylized"],
-            truths,
-            outputs["artist"].tolist(),
-            outputs["prompt"],
-            strict=True,
-        )
-        return [
-            Sample(_bytes(content), _bytes(style), _bytes(stylized), None if t is None else _bytes(t), artist, prompt)
-            for content, style, stylized, t, artist, prompt in rows
-        ]
+def log_picture(trainer: Trainer, name: str, picture: Tensor, path: Path) -> None:
+    """Give a picture ``(3, H, W)`` in [0, 1], which lies at ``path``, to the loggers that show pictures."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [str(path)], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(name, picture, trainer.global_step)
+
+
+def split(outputs: Any) -> list[Sample]:
+    """Return the samples of a `Stylization`, in 8 bits and on the CPU."""
+    truths = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
+    rows = zip(
+        outputs["content"],
+        outputs["style"],
+        outputs["stylized"],
+        truths,
+        outputs["artist"].tolist(),
+        outputs["prompt"],
+        strict=True,
+    )
+    return [
+        Sample(_bytes(content), _bytes(style), _bytes(stylized), None if t is None else _bytes(t), artist, prompt)
+        for content, style, stylized, t, artist, prompt in rows
+    ]
 
 
 def choose(samples: Sequence[Sample], count: int) -> list[Sample]:

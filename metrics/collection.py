@@ -30,6 +30,9 @@ class StyleMetricCollection:
         inputs: Name to the fields that this metric is to be fed instead of its own ``inputs``, such as
             ``("stylized", "truth")`` for one more SSIM.
 
+    Attributes:
+        seen: Names of the metrics that had a batch with all their fields; after ``compute`` on any rank.
+
     Raises:
         ImpastoError: If ``inputs`` names no metric.
 
@@ -53,7 +56,7 @@ class StyleMetricCollection:
         self._device = torch.device("cpu")
         self._artists: dict[str, int] = {}
         self._latest: dict[str, Tensor] = {}
-        self._seen: set[str] = set()
+        self.seen: set[str] = set()
         self._keys: dict[str, list[str]] = {}
         self._table = SampleTable(self._columns)
         self.reset()
@@ -82,7 +85,7 @@ class StyleMetricCollection:
         nothing = torch.empty(0, dtype=torch.int64, device=self._table.device)
         # A rank without batches must bring a table of the right shape to the gather.
         self._table.update(nothing, nothing, torch.empty(0, len(self._columns), device=self._table.device))
-        self._seen, self._latest = set(), {}
+        self.seen, self._latest = set(), {}
         for metric in self.metrics.values():
             metric.reset()
 
@@ -114,7 +117,7 @@ class StyleMetricCollection:
         rows = [self._latest.get(column, missing).to(self._device) for column in self._columns]
         table = torch.stack(rows, dim=1) if rows else missing[:, None][:, :0]
         self._table.update(index.to(self._device), fields["group"].to(self._device), table)
-        self._seen |= set(ready)
+        self.seen |= set(ready)
 
     def sample_values(self) -> dict[str, Tensor]:
         """Return the values of the last batch, ``(B,)`` each, by key, for tables picture by picture."""
@@ -199,9 +202,9 @@ class StyleMetricCollection:
             ImpastoError: If a metric cannot be computed and there is no ``tell``.
         """
         _, group, columns = self.table()
-        seen = self._seen_anywhere()
+        self.seen = self._seen_anywhere()
         found: dict[str, Tensor] = {}
-        for name in seen:
+        for name in [name for name in self.metrics if name in self.seen]:
             metric, key = self.metrics[name], self.key(name)
             try:
                 value = metric.summary(columns[key], group) if isinstance(metric, PerSample) else metric.compute()
@@ -215,12 +218,12 @@ class StyleMetricCollection:
             found |= numbers
         return found
 
-    def _seen_anywhere(self) -> list[str]:
+    def _seen_anywhere(self) -> set[str]:
         """Ask all ranks, for those without batches must take part in the gather of every metric."""
-        seen = torch.tensor([name in self._seen for name in self.metrics], dtype=torch.int64, device=self._device)
+        seen = torch.tensor([name in self.seen for name in self.metrics], dtype=torch.int64, device=self._device)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(seen, op=torch.distributed.ReduceOp.MAX)
-        return [name for name, known in zip(self.metrics, seen.tolist(), strict=True) if known]
+        return {name for name, known in zip(self.metrics, seen.tolist(), strict=True) if known}
 
 
 def _named(name: str, key: str, value: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:

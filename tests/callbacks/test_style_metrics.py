@@ -8,13 +8,17 @@ import socket
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from callbacks.style_metrics import StyleMetrics
+from callbacks.style_metrics import CELL, StyleMetrics
 from lightning_modules.types import StyleBatch, Stylization
+from metrics.base import SetMetric
+from metrics.perceptual import PerceptualDistance
 
 ARTISTS = ("Ada Stipple", "Bo Hatch", "Cy Wash")
 SIDE = 32
@@ -101,8 +105,20 @@ class Tinting(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def make_callback():
-    return StyleMetrics(encoder=Encoder(), perceptual=Distance(), artist_classifier=RedGreenBlue())
+class SetGap(SetMetric):
+    higher_is_better = False
+    taps = ("mean",)
+    convention = "difference of means"
+
+    def _distance(self, real, fake):
+        return (fake.double().mean() - real.double().mean()).abs()
+
+    def _rows(self, features):
+        return features["mean"].mean((2, 3))
+
+
+def make_callback(**options):
+    return StyleMetrics(encoder=Encoder(), perceptual=Distance(), artist_classifier=RedGreenBlue(), **options)
 
 
 def loader(batch_size=3, **options):
@@ -248,6 +264,85 @@ def test_two_ranks_log_what_one_logs(tmp_path, validated):
     assert [line.split(",")[:2] for line in table.splitlines()[1:]] == [
         [a, n] for a, n in zip(ARTISTS, "322", strict=True)
     ]
+    # The same pictures as one process draws, whichever rank had them.
+    ours, theirs = tmp_path / "clast" / "run" / "samples" / "extremes", validated[2].parent / "samples" / "extremes"
+    assert {p.name: p.read_bytes() for p in ours.iterdir()} == {p.name: p.read_bytes() for p in theirs.iterdir()}
+
+
+def test_extremes_are_drawn(tmp_path, validated):
+    _, _, path = validated
+    folder = path.parent / "samples" / "extremes"
+    names = {"deception_embedded", "ssim_content", "lpips_content_random", "style_loss_embedded"}
+    names |= {"ssim_truth", "lpips_truth_random"}  # not the baselines
+    assert {p.name for p in folder.iterdir()} == {f"val_{name}.png" for name in names}
+    with Image.open(folder / "val_lpips_truth_random.png") as picture:
+        assert picture.width == 4 * (CELL + 6) + 6  # content, condition, stylized, truth
+    callback = make_callback(extremes=0)
+    make_trainer(tmp_path, callback).validate(Tinting(), loader(), verbose=False)
+    assert not (tmp_path / "clast" / "run" / "samples").exists()
+
+
+def test_a_collection_of_ones_own(tmp_path, caplog):
+    gap = PerceptualDistance(Distance())
+    callback = make_callback(
+        metrics=("chamfer", "ssim", "style_loss", "temporal_lpips"),
+        custom={"gap_style": gap, "set": SetGap(Encoder())},
+        inputs={"gap_style": ("stylized", "style")},
+        weights="embedded",
+    )
+    before = torch.get_rng_state()
+    callback.setup(None, None, "validate")
+    assert torch.equal(torch.get_rng_state(), before)
+    with caplog.at_level(logging.WARNING):
+        (values,) = make_trainer(tmp_path, callback).validate(Tinting(), loader(), verbose=False)
+    assert {"val/chamfer", "val/ssim", "val/gap_style_random", "val/set_embedded"} <= values.keys()
+    assert values["val/ssim"] == values["val/ssim_content"]
+    stylized, style = (torch.stack(pictures) for pictures in zip(*painted(), strict=True))
+    assert values["val/gap_style_random"] == pytest.approx(float((stylized - style).abs().mean()), abs=1e-6)
+    assert values["val/set_embedded"] == pytest.approx(float(stylized.mean() - style.mean()), abs=1e-6)
+    assert callback.conventions.keys() == values.keys()
+    told = [record.message for record in caplog.records]
+    assert told == ["temporal_lpips is left out: the validation does not bring all of stylized, clip."]
+
+
+def painted():
+    """Yield what the module paints and the style, in double precision."""
+    for sample in map(Paintings().__getitem__, range(7)):
+        stylized = sample.content.double().clone()
+        stylized[min(int(sample.artist), 1)] += 0.25
+        yield stylized, sample.style.double()
+
+
+def test_a_set_too_small_is_told_and_training_goes_on(tmp_path, caplog):
+    callback = make_callback(custom={"set": SetGap(Encoder())})
+    with caplog.at_level(logging.WARNING):
+        trainer = make_trainer(tmp_path, callback, limit_val_batches=1)
+        (values,) = trainer.validate(Tinting(), loader(1), verbose=False)
+    assert "val/ssim_content" in values
+    assert not [key for key in values if "set" in key]
+    assert "set_embedded is left out: SetGap needs at least 2 reference pictures" in caplog.text
+
+
+def test_it_comes_from_yaml():
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(StyleMetrics, "callback")
+    text = """
+callback:
+  class_path: callbacks.style_metrics.StyleMetrics
+  init_args:
+    metrics: [chamfer]
+    custom:
+      colours: {class_path: metrics.chamfer.ColorChamfer}
+      half:
+        class_path: metrics.ssim.StructuralSimilarity
+    inputs: {colours: [stylized, content]}
+"""
+    callback = parser.instantiate(parser.parse_string(text)).callback
+    assert {name: type(metric).__name__ for name, metric in callback._custom.items()} == {
+        "colours": "ColorChamfer",
+        "half": "StructuralSimilarity",
+    }
+    assert callback._inputs == {"colours": ["stylized", "content"]}
 
 
 class Learning(Tinting):
