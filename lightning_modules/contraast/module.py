@@ -23,6 +23,7 @@ from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
+from lightning_modules.networks.tiling import in_tiles
 from lightning_modules.types import Condition, StyleBatch
 from lightning_modules.weights import WeightsSource, load_vgg
 
@@ -30,6 +31,11 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER = "relu3_1", "relu4_1"
 PAPER_CONTENT_LAYER = "conv4_2"
 Variant = Literal["paper", "reference"]
+# Above 4 megapixels encoder and decoder run tile by tile. Tiles of 1536 pixels; the halos hold how far relu5_1 sees (85
+# pixels, in cells of 16) and how far a pixel is seen from by the decoder (30, in cells of 8).
+TILED_ABOVE = 2**22
+ENCODER_TILE, ENCODER_HALO = 96, 6
+DECODER_TILE, DECODER_HALO = 192, 5
 # Units of the first layer of the style and the content head.
 HIDDEN: dict[Variant, tuple[int, int]] = {"paper": (256, 128), "reference": (128, 256)}
 
@@ -149,20 +155,39 @@ class ContraAST(StyleTransferModule):
         alpha: float,
     ) -> Tensor:
         assert style is not None  # noqa: S101 - checked by the base class
-        features = self.encoder(content, self._generator_layers())
+        features = self._encode(content)
         queries = self.generator.transform.queries(features)
         keys = self._style_keys(style)
-        if alpha == 1:
-            return cast(Tensor, self.generator(features, queries, keys))
-        # The content in its own style is what the identity loss has trained: the natural end of the scale.
-        own = self.generator.style_keys(features)
         transform, decoder = self.generator.transform, self.generator.decoder
-        blended = torch.lerp(transform(features, queries, own.levels), transform(features, queries, keys.levels), alpha)
-        statistics = [
-            (torch.lerp(mean, goal_mean, alpha), torch.lerp(std, goal_std, alpha))
-            for (mean, std), (goal_mean, goal_std) in zip(own.statistics, keys.statistics, strict=True)
-        ]
-        return cast(Tensor, decoder(blended, features, statistics))
+        restyled, statistics = transform(features, queries, keys.levels), list(keys.statistics)
+        if alpha != 1:
+            # The content in its own style is what the identity loss has trained: the natural end of the scale.
+            own = self.generator.style_keys(features)
+            restyled = torch.lerp(transform(features, queries, own.levels), restyled, alpha)
+            statistics = [
+                (torch.lerp(mean, goal_mean, alpha), torch.lerp(std, goal_std, alpha))
+                for (mean, std), (goal_mean, goal_std) in zip(own.statistics, statistics, strict=True)
+            ]
+        inputs = [restyled, *decoder.styled_skips(features, statistics)]
+        if content.shape[-2] * content.shape[-1] <= TILED_ABOVE:
+            return cast(Tensor, decoder(*inputs))
+        cells = (restyled.shape[-2], restyled.shape[-1])
+        return in_tiles(lambda *parts: [decoder(*parts)], inputs, cells, tile=DECODER_TILE, halo=DECODER_HALO)[0]
+
+    def _encode(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the features that the generator needs, of pictures ``(B, 3, H, W)``; large ones tile by tile."""
+        layers, (height, width) = self._generator_layers(), images.shape[-2:]
+        if height * width <= TILED_ABOVE:
+            return cast(dict[str, Tensor], self.encoder(images, layers))
+        # Styles come in any size; tiles need whole cells, and a few pixels of a large picture are no loss.
+        cells = (height // self.stride, width // self.stride)
+        whole = images[..., : cells[0] * self.stride, : cells[1] * self.stride]
+
+        def encode(part: Tensor) -> list[Tensor]:
+            maps = self.encoder(part, layers)
+            return [maps[name] for name in layers]
+
+        return dict(zip(layers, in_tiles(encode, [whole], cells, tile=ENCODER_TILE, halo=ENCODER_HALO), strict=True))
 
     def _style_keys(self, style: Tensor) -> StyleKeys:
         """Return the keys of style images, from the last call where style and weights are still the same."""
@@ -172,7 +197,7 @@ class ContraAST(StyleTransferModule):
             if version == weights and known.shape == style.shape and torch.equal(known, style):
                 return keys
         single = style[:1] if bool((style == style[:1]).all()) else style  # one style for many contents
-        keys = self.generator.style_keys(self.encoder(single, self._generator_layers()))
+        keys = self.generator.style_keys(self._encode(single))
         keys = keys.take(torch.zeros(len(style), dtype=torch.int64, device=style.device)) if len(single) == 1 else keys
         self._cached_style = (style, weights, keys)
         return keys

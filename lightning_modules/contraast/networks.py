@@ -200,38 +200,33 @@ class Decoder(nn.Module):
         self.skips = nn.ModuleList(StyledSkip(count, skips) for count in (first, second)) if skips else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(
-        self,
-        features: Tensor,
-        shallow: Mapping[str, Tensor] | None = None,
-        statistics: Sequence[tuple[Tensor, Tensor]] = (),
-    ) -> Tensor:
+    def styled_skips(self, shallow: Mapping[str, Tensor], statistics: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Return what joins the last two stages, finest first: ``skips`` channels at relu1_1's and relu2_1's size.
+
+        Args:
+            shallow: The content's relu1_1 and relu2_1.
+            statistics: The style's mean and deviation there, ``(B, C, 1, 1)`` each.
+        """
+        if self.skips is None:
+            return []
+        return [skip(shallow[name], stats) for skip, name, stats in zip(self.skips, SHALLOW, statistics, strict=True)]
+
+    def forward(self, features: Tensor, *skips: Tensor) -> Tensor:
         """Paint.
 
         Args:
             features: ``(B, C, H, W)``, the output of `Transform`.
-            shallow: The content's relu1_1 and relu2_1; only with ``skips``.
-            statistics: The style's mean and deviation there, ``(B, C, 1, 1)`` each; only with ``skips``.
+            *skips: From `styled_skips`.
 
         Returns:
             ``(B, 3, 8 H, 8 W)``, RGB, unbounded.
         """
+        finest, finer = skips if skips else (None, None)
         features = _double(self.stage4(features.contiguous(memory_format=torch.channels_last)))
         features = _double(self.stage3(features))
-        features = _double(self.stage2(self._join(features, 1, shallow, statistics)))
-        picture: Tensor = self.stage1(self._join(features, 0, shallow, statistics))
+        features = _double(self.stage2(_join(features, finer)))
+        picture: Tensor = self.stage1(_join(features, finest))
         return picture
-
-    def _join(
-        self,
-        features: Tensor,
-        level: int,
-        shallow: Mapping[str, Tensor] | None,
-        statistics: Sequence[tuple[Tensor, Tensor]],
-    ) -> Tensor:
-        if self.skips is None or shallow is None:
-            return features
-        return torch.cat([features, self.skips[level](shallow[SHALLOW[level]], statistics[level])], dim=1)
 
 
 class Generator(nn.Module):
@@ -254,7 +249,8 @@ class Generator(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor], queries: Sequence[Tensor], style: StyleKeys) -> Tensor:
         """Paint contents, given their features and queries, with styles; ``(B, 3, H, W)``, unbounded."""
-        picture: Tensor = self.decoder(self.transform(features, queries, style.levels), features, style.statistics)
+        skips = self.decoder.styled_skips(features, style.statistics)
+        picture: Tensor = self.decoder(self.transform(features, queries, style.levels), *skips)
         return picture
 
 
@@ -329,6 +325,10 @@ class ProjectionHead(nn.Module):
 
 def _tokens(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
+
+
+def _join(maps: Tensor, skip: Tensor | None) -> Tensor:
+    return maps if skip is None else torch.cat([maps, skip], dim=1)
 
 
 def _double(maps: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def generate(model, content, style):
     statistics = [
         (fs[n].mean((2, 3), keepdim=True), (fs[n].var((2, 3), keepdim=True) + 1e-5).sqrt()) for n in layers[:2]
     ]
-    return decoder(merged, fc, statistics)
+    return decoder(merged, *decoder.styled_skips(fc, statistics))
 
 
 def distance(model, a, b):

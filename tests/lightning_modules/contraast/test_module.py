@@ -3,6 +3,7 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from lightning_modules.contraast import module
 from lightning_modules.contraast.module import LossWeights
 from lightning_modules.errors import ImpastoError
 
@@ -157,3 +158,18 @@ def test_pictures_too_small_for_the_discriminators_are_one_sentence(small, batch
     model, data = small(discriminator_scales=3), batch(side=96)
     with pytest.raises(ImpastoError, match="3 discriminators, which need 128"):
         model.discriminator_loss(data.style, data.content)
+
+
+@pytest.mark.parametrize("skips", [0, 4])
+def test_tiles_paint_what_one_pass_paints(small, monkeypatch, skips):
+    model = small(skips=skips).eval()
+    content, style = torch.rand(2, 3, 336, 272), torch.rand(2, 3, 200, 210)
+    whole = model.stylize(content, style=style)
+    model._cached_style = None
+    settings = {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}
+    for name, value in settings.items():
+        monkeypatch.setattr(module, name, value)
+    assert torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
+    # A halo that is too small shows: the test can fail.
+    monkeypatch.setattr(module, "DECODER_HALO", 1)
+    assert not torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
