@@ -18,6 +18,7 @@ def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
         config: What is needed to build the network again, and the figures measured on it.
         path: A file name that ends in ``.safetensors``.
     """
+    description = json.dumps(config, indent=2) + "\n"  # before anything is written: it may fail
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
@@ -27,7 +28,7 @@ def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
     save_file(state, temporary)
     temporary.chmod(0o644)  # safetensors writes for the owner alone
     temporary.replace(path)
-    temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(description, encoding="utf-8")
     temporary.replace(path.with_suffix(".json"))
 
 
