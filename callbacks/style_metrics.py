@@ -175,7 +175,7 @@ class StyleMetrics(Callback):
 
     def _standard(self) -> dict[str, PictureMetric]:
         encoder, perceptual, classifier = self._networks
-        perceptual = perceptual or load_lpips(self._weights)
+        perceptual = perceptual or load_lpips(self._weights, trunk="alex")
         classifier = classifier or load_artist_classifier(self._classifier)
         return {
             "deception": DeceptionRate(classifier),

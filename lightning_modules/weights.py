@@ -56,30 +56,37 @@ __all__ = [
 ]
 
 VGGVariant = Literal["vgg19", "vgg19_normalised"]
+LPIPSTrunk = Literal["vgg", "alex"]
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "assets" / "embedded"
 
 # torchvision holds the same addresses, but importing it costs seconds.
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+ALEXNET_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+LPIPS_TRUNKS: dict[LPIPSTrunk, tuple[str, str]] = {"vgg": ("VGG-16", VGG16_URL), "alex": ("AlexNet", ALEXNET_URL)}
 NORMALISED_FILE = "vgg_normalised.pth"
 
 
 class LPIPS(FrozenNetwork):
-    """The published LPIPS (version 0.1, VGG-16) on pictures in [0, 1].
+    """The published LPIPS (version 0.1) on pictures in [0, 1].
 
     Args:
         network: An ``lpips.LPIPS``.
         source: Where the weights come from.
+
+    Attributes:
+        smallest: Side in pixels that the trunk needs.
     """
 
     def __init__(self, network: nn.Module, source: str) -> None:
         super().__init__(source)
         self.network = network
+        self.smallest = 32 if network.pnet_type == "alex" else 16
         self.freeze()
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the distance of every pair, ``(B,)``; both ``(B, 3, H, W)`` in [0, 1], sides of at least 16."""
+        """Return the distance of every pair, ``(B,)``; both ``(B, 3, H, W)`` in [0, 1] and not below `smallest`."""
         distance: Tensor = self.network(a, b, normalize=True)
         return distance.flatten()
 
@@ -125,23 +132,25 @@ def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CL
     return choose(f"CLIP {model}", weights, found, lambda: _clip_present(model))
 
 
-def load_lpips(weights: WeightsSource = "auto") -> FrozenNetwork:
+def load_lpips(weights: WeightsSource = "auto", *, trunk: LPIPSTrunk = "vgg") -> FrozenNetwork:
     """Return a perceptual distance ``(a, b) -> (B,)`` on pictures in [0, 1].
 
     Args:
-        weights: ``pretrained`` is LPIPS 0.1 with its VGG-16; ``embedded`` and ``hed`` are `PerceptualDistance` on
-            those encoders, whose values compare with nobody else's.
+        weights: ``pretrained`` is LPIPS 0.1; ``embedded`` and ``hed`` are `PerceptualDistance` on those encoders, whose
+            values compare with nobody else's.
+        trunk: Of the published LPIPS: ``vgg`` for losses, ``alex`` for evaluation, as its authors advise.
 
     Raises:
         ImpastoError: If the weights are not here and cannot be fetched.
     """
     found: dict[str, Callable[[], FrozenNetwork]] = {
-        "pretrained": _pretrained_lpips,
+        "pretrained": lambda: _pretrained_lpips(trunk),
         "hed": lambda: PerceptualDistance(_hed_vgg()),
         "embedded": lambda: PerceptualDistance(_embedded_vgg()),
-        "random": _random_lpips,
+        "random": lambda: _random_lpips(trunk),
     }
-    return choose("LPIPS", weights, found, file_present(VGG16_URL))
+    name, address = LPIPS_TRUNKS[trunk]
+    return choose(f"LPIPS {name}", weights, found, file_present(address))
 
 
 def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
@@ -248,16 +257,17 @@ def _pretrained_clip(model: str) -> CLIPEncoder:
     return CLIPEncoder(network, open_clip.get_tokenizer(model), f"open_clip {model} openai")
 
 
-def _pretrained_lpips() -> LPIPS:
-    torchvision_file(VGG16_URL)  # the package would fetch it too, but not fail in one sentence
-    return LPIPS(_lpips_network(trunk_random=False), "lpips 0.1 VGG-16")
+def _pretrained_lpips(trunk: LPIPSTrunk) -> LPIPS:
+    name, address = LPIPS_TRUNKS[trunk]
+    torchvision_file(address)  # the package would fetch it too, but not fail in one sentence
+    return LPIPS(_lpips_network(trunk, trunk_random=False), f"lpips 0.1 {name}")
 
 
-def _lpips_network(*, trunk_random: bool) -> nn.Module:
+def _lpips_network(trunk: LPIPSTrunk, *, trunk_random: bool) -> nn.Module:
     import lpips
 
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # it calls torchvision by an old signature
-        network: nn.Module = lpips.LPIPS(net="vgg", pnet_rand=trunk_random, verbose=False)
+        network: nn.Module = lpips.LPIPS(net=trunk, pnet_rand=trunk_random, verbose=False)
     return network
 
 
@@ -344,6 +354,6 @@ def _random_clip(model: str) -> CLIPEncoder:
     return CLIPEncoder(network, open_clip.get_tokenizer(model), "random")
 
 
-def _random_lpips() -> LPIPS:
+def _random_lpips(trunk: LPIPSTrunk) -> LPIPS:
     with seeded():
-        return LPIPS(_lpips_network(trunk_random=True), "random")
+        return LPIPS(_lpips_network(trunk, trunk_random=True), "random")

@@ -56,7 +56,7 @@ class Judges:
 
     def _load(self, name: str) -> nn.Module:
         if name == "lpips":
-            return load_lpips(self.weights)
+            return load_lpips(self.weights, trunk="alex")
         if name == "artist":
             return load_artist_classifier(self.classifier)
         extractor: ExtractorName = name  # type: ignore[assignment]  # load_extractor complains about other names

@@ -10,8 +10,8 @@ class PerceptualDistance(SampleMean):
     """The mean perceptual distance of pairs of pictures under a given network.
 
     Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8, at their own size (the value depends on it), at least 16
-    pixels a side, pairs of equal size. At least 0, lower is closer, exactly 0 for equal pictures. Scaling to
-    [-1, 1], the most common mistake with LPIPS, is the network's business.
+    pixels a side (32 for AlexNet), pairs of equal size. At least 0, lower is closer, exactly 0 for equal pictures.
+    Scaling to [-1, 1], the most common mistake with LPIPS, is the network's business.
 
     Args:
         network: ``(a, b) -> (B,)`` on pictures in [0, 1], such as `lightning_modules.weights.load_lpips` returns.
@@ -35,5 +35,6 @@ class PerceptualDistance(SampleMean):
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
         check_pair(preds, target, "compared")
         network = self._network.on(preds.device)
-        distance: Tensor = network(as_pictures(preds, "compared", 16), as_pictures(target, "compared", 16))
+        smallest = getattr(network, "smallest", 16)
+        distance: Tensor = network(as_pictures(preds, "compared", smallest), as_pictures(target, "compared", smallest))
         return distance.flatten()

@@ -5,6 +5,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lightning_modules.networks.artist_classifier import ArtistClassifier
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.vgg import VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
+from metrics.perceptual import PerceptualDistance
 
 HELD_OUT_SEED = 4242
 
@@ -167,7 +169,7 @@ def test_random_is_the_same_every_time_and_leaves_the_callers_numbers_alone(
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(
     ("load", "name"),
-    [(weights.load_vgg, "vgg19"), (weights.load_clip, "CLIP ViT-B-32"), (weights.load_lpips, "LPIPS")],
+    [(weights.load_vgg, "vgg19"), (weights.load_clip, "CLIP ViT-B-32"), (weights.load_lpips, "LPIPS VGG-16")],
 )
 def test_auto_falls_back_and_says_so_once(
     load: Callable[[str], FrozenNetwork], name: str, capsys: pytest.CaptureFixture[str]
@@ -241,7 +243,11 @@ def test_a_missing_normalised_file_is_one_sentence_with_the_place(offline: Path)
 
 @pytest.mark.parametrize(
     ("load", "file"),
-    [(weights.load_vgg, "vgg19-dcbb9e9d.pth"), (weights.load_lpips, "vgg16-397923af.pth")],
+    [
+        (weights.load_vgg, "vgg19-dcbb9e9d.pth"),
+        (weights.load_lpips, "vgg16-397923af.pth"),
+        (partial(weights.load_lpips, trunk="alex"), "alexnet-owt-7be5be79.pth"),
+    ],
 )
 def test_no_network_is_one_sentence_with_the_place(
     load: Callable[[str], FrozenNetwork], file: str, offline: Path
@@ -323,3 +329,15 @@ def test_a_classifier_of_ones_own_is_read_from_a_path(tmp_path: Path) -> None:
 def test_the_clip_door_returns_the_right_kind() -> None:
     assert isinstance(weights.load_clip("hed"), CLIPEncoder)  # hed has no CLIP: the embedded one stands in
     assert VGGConfig().padding == "zeros"
+
+
+def test_lpips_of_alexnet_is_another_network_and_says_what_it_needs() -> None:
+    alex, vgg = weights.load_lpips("random", trunk="alex"), weights.load_lpips("random")
+    a, b = torch.rand(2, 3, 48, 40), torch.rand(2, 3, 48, 40)
+    assert torch.equal(alex(a, a), torch.zeros(2))
+    assert (alex(a, b) > 0).all()
+    assert not torch.allclose(alex(a, b), vgg(a, b))
+    smallest = torch.rand(1, 3, 32, 32)
+    assert alex(smallest, smallest) == 0
+    with pytest.raises(ImpastoError, match="at least 32 pixels"):
+        PerceptualDistance(alex).update(a[..., :31], b[..., :31])
