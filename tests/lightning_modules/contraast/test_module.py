@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from lightning import Trainer
@@ -9,7 +11,6 @@ from lightning_modules.errors import ImpastoError
 
 
 def test_sizes_of_the_papers_networks_and_of_its_heads(monkeypatch):
-    from functools import partial
 
     from lightning_modules.contraast import ContraAST
 
