@@ -1,5 +1,6 @@
 import importlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 # Set before any test imports a library that reads them: no network, no account, one thread per process.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("IMPASTO_CACHE", tempfile.mkdtemp(prefix="impasto-cache-"))
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")

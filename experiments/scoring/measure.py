@@ -19,6 +19,7 @@ from lightning_modules.errors import ImpastoError
 from metrics.base import PerSample, PictureMetric, SetMetric, stand_in_suffix
 from metrics.catalogue import CATALOGUE, Judges, make_metrics
 from metrics.collection import StyleMetricCollection
+from metrics.reference_cache import ReferenceCache
 
 Better = Literal["higher", "lower", "none"]
 KEPT = 8  # decoded pictures: pairs of one content follow each other
@@ -115,11 +116,11 @@ class Scorer:
             with _naming(pair.stylized):
                 self._pairs.update(index=torch.tensor([number]), **self._fields(pair, wanted))
                 self.rows.append({key: float(value) for key, value in self._pairs.sample_values().items()})
-                self._add_to_sets(pair.stylized, number, pair)
+                self._add_to_sets(number, pair)
             advance()
 
     def add_styles(self, styles: Sequence[Path], advance: Callable[[], None]) -> None:
-        """Add the reference set of the metrics that compare sets, every picture once.
+        """Add the reference set of the metrics that compare sets, every picture once, from the disk's cache if there.
 
         Args:
             styles: The pictures.
@@ -128,9 +129,16 @@ class Scorer:
         Raises:
             ImpastoError: If a picture cannot be read or measured.
         """
-        for number, path in enumerate(styles):
-            with _naming(path):
-                self._add_to_sets(path, number, None)
+        groups: dict[int, list[SetMetric]] = defaultdict(list)
+        for metric in self._sets.values():
+            groups[id(metric.extractor)].append(metric)
+        for group in groups.values():
+            taps = sorted({tap for metric in group for tap in metric.taps})
+            rows = ReferenceCache().rows(styles, group[0].extractor, taps, self._named)
+            for metric in group:
+                own = {tap: rows[tap] for tap in metric.taps}
+                metric.update_features(own, real=True, index=torch.arange(len(styles)))
+        for _ in styles:
             advance()
 
     def table(self) -> list[Score]:
@@ -153,22 +161,22 @@ class Scorer:
         fields |= {name: torch.tensor([value]) for name, value in numbers.items()}
         return fields | {name: [value] for name, value in words.items() if value is not None}
 
-    def _add_to_sets(self, path: Path, number: int, pair: Pair | None) -> None:
-        """Add a picture to the generated sets where it has a pair, else to the reference sets."""
-        position, role = torch.tensor([number]), "style" if pair is None else "stylized"
+    def _add_to_sets(self, number: int, pair: Pair) -> None:
+        """Add a stylised picture to the generated sets."""
+        position, picture = torch.tensor([number]), self._read(pair.stylized)
         groups: dict[int, list[SetMetric]] = defaultdict(list)
         for name, metric in self._sets.items():
             if "content" not in self._needs[name]:
                 groups[id(metric.extractor)].append(metric)
                 continue
-            content = {} if pair is None or pair.content is None else {"content": self._read(pair.content)}
-            metric.update(self._read(path), real=pair is None, index=position, **content)
+            content = {} if pair.content is None else {"content": self._read(pair.content)}
+            metric.update(picture, real=False, index=position, **content)
         for group in groups.values():
             taps = tuple({tap: None for metric in group for tap in metric.taps})
-            features = group[0].extract(self._read(path), role, taps)
+            features = group[0].extract(picture, "stylized", taps)
             for metric in group:
                 own = {tap: features[tap] for tap in metric.taps}
-                metric.update_features(own, real=pair is None, index=position)
+                metric.update_features(own, real=False, index=position)
 
     def _score_of_sets(self, name: str) -> Score:
         metric = self._sets[name]
@@ -197,6 +205,10 @@ class Scorer:
         known = int((~values.isnan()).sum())
         # One group: no metric of the catalogue averages over artists.
         return float(metric.summary(values, torch.zeros(len(values), dtype=torch.int64))), known
+
+    def _named(self, path: Path) -> Tensor:
+        with _naming(path):
+            return self._read(path)
 
     def _load(self, path: Path) -> Tensor:
         return read_image(path)[None].to(self._device)

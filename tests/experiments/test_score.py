@@ -217,3 +217,13 @@ def test_a_missing_folder_is_asked_for(gallery, monkeypatch, capsys, missing):
     assert f"give {missing} DIR" in capsys.readouterr().err
     assert execute(["score", "--metrics", "fid", *arguments[2:]]) == 1
     assert "fid compares with a set of styles: give --style DIR" in capsys.readouterr().err
+
+
+def test_a_reference_set_is_kept_on_disk_and_gives_the_same_numbers(score, monkeypatch, tmp_path):
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path / "cache"))
+    _, first, _ = score("fid,cmmd,artfid")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert kept
+    _, again, _ = score("fid,cmmd,artfid")
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == kept
