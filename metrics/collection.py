@@ -186,7 +186,7 @@ class StyleMetricCollection:
         """
         index, group, rows = self._table.compute()
         # torchmetrics takes the dimensions off a result of one number, such as the index of a single sample.
-        index, group, rows = index.reshape(-1), group.reshape(-1), rows.reshape(-1, len(self._columns))
+        index, group, rows = index.reshape(-1), group.reshape(-1), rows.reshape(index.numel(), len(self._columns))
         return index, group, {self.key(name): rows[:, i] for i, name in enumerate(self._columns)}
 
     def compute(self, tell: Callable[[str], None] | None = None) -> dict[str, Tensor]:

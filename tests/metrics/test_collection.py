@@ -331,3 +331,13 @@ def test_two_ranks_give_the_values_of_one(tmp_path):
             # Not the macro average: names are numbered as they appear, which differs between ranks.
             for key in values.keys() - {"deception_embedded"}:
                 assert abs(float(values[key]) - float(single[key])) < 1e-6
+
+
+def test_a_collection_of_sets_alone_has_a_table_without_columns():
+    collection = StyleMetricCollection({"set": SetGap(Colours())})
+    collection.update(**fields())
+    index, group, columns = collection.table()
+    assert index.tolist() == list(range(N))
+    assert len(group) == N
+    assert columns == {}
+    assert set(collection.compute()) == {"set", "set_max"}
