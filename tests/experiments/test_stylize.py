@@ -70,7 +70,7 @@ def test_alpha_seed_and_size(trained, pictures):
         ("--content in/a.jpg --prompt= --out o.png", "prompt is empty"),
         ("--content in/a.jpg --prompt a --alpha nan --out o.png", "--alpha"),
         ("--content in/a.jpg --prompt a --max-side 0 --out o.png", "--max-side"),
-        ("--content film.mp4 --prompt a --out o.mp4", "is a video"),
+        ("--content film.mp4 --prompt a --out o.mp4", "There is no content at film.mp4"),
         ("--content in/a.jpg --prompt a --out o.txt", "o.txt cannot be written"),
         ("--content in --prompt a --out o.png", "must be one too"),
         ("--content in --prompt a --out in", "overwrite"),
