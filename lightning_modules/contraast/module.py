@@ -191,16 +191,17 @@ class ContraAST(StyleTransferModule):
 
     def _style_keys(self, style: Tensor) -> StyleKeys:
         """Return the keys of style images, from the last call where style and weights are still the same."""
+        count, place = len(style), torch.arange(len(style), device=style.device)
+        if bool((style == style[:1]).all()):  # one style for many contents
+            style, place = style[:1], torch.zeros_like(place)
         weights = sum(parameter._version for parameter in self.generator.transform.parameters())
-        if self._cached_style is not None:
-            known, version, keys = self._cached_style
-            if version == weights and known.shape == style.shape and torch.equal(known, style):
-                return keys
-        single = style[:1] if bool((style == style[:1]).all()) else style  # one style for many contents
-        keys = self.generator.style_keys(self._encode(single))
-        keys = keys.take(torch.zeros(len(style), dtype=torch.int64, device=style.device)) if len(single) == 1 else keys
-        self._cached_style = (style, weights, keys)
-        return keys
+        if self._cached_style is None or not _same(self._cached_style[:2], (style, weights)):
+            small = min(style.shape[-2:]) < 2 * self.stride  # relu5_1 would be a single pixel
+            seen = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
+            keys = self.generator.style_keys(self._encode(seen))
+            self._cached_style = (style.clone(), weights, keys)  # the caller may write into its own
+        keys = self._cached_style[2]
+        return keys if len(style) == count else keys.take(place)
 
     def _generator_layers(self) -> tuple[str, ...]:
         return DEEP if self.generator.decoder.skips is None else (*LAYERS[:2], *DEEP)
@@ -328,3 +329,8 @@ class ContraAST(StyleTransferModule):
         if self.make_scheduler is None:
             return optimizers  # type: ignore[return-value]
         return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]
+
+
+def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
+    (a, version), (b, other_version) = one, other
+    return version == other_version and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

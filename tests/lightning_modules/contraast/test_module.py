@@ -149,10 +149,21 @@ def test_alpha_leads_from_the_contents_own_look_to_the_style_and_beyond(small, s
     assert not torch.equal(at[0.5], at[1.0])
 
 
-@pytest.mark.parametrize("size", [(17, 31), (16, 16), (250, 333), (5, 90)])
-def test_any_size_in_is_the_same_size_out(small, size):
+@pytest.mark.parametrize("size", [(17, 31), (16, 16), (250, 333), (5, 90), (1, 1)])
+@pytest.mark.parametrize("style", [(51, 23), (1, 1), (16, 300)])
+def test_any_size_in_is_the_same_size_out(small, size, style):
+    model = small(skips=4).eval()
+    painted = model.stylize(torch.rand(1, 3, *size), style=torch.rand(1, 3, *style))
+    assert painted.shape == (1, 3, *size)
+    assert painted.isfinite().all()
+
+
+def test_a_style_that_its_owner_overwrites_is_seen_anew(small):
     model = small().eval()
-    assert model.stylize(torch.rand(1, 3, *size), style=torch.rand(1, 3, 51, 23)).shape == (1, 3, *size)
+    content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    first = model.stylize(content, style=style)
+    style.copy_(style.flip(-1))
+    assert not torch.equal(model.stylize(content, style=style), first)
 
 
 def test_pictures_too_small_for_the_discriminators_are_one_sentence(small, batch):
