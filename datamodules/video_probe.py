@@ -25,7 +25,7 @@ _FINEST_CLOCK = 10_000  # ticks a second, at least, so that a start between two 
 
 
 class VideoReadError(ImpastoError):
-    """A file that cannot be read as a video; a folder's run skips it, a single one's stops with its message."""
+    """A video that cannot be read, or its sound not kept; among others it is skipped, alone it ends a command."""
 
 
 @dataclass(frozen=True)

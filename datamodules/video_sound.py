@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_modules.errors import ImpastoError
+from datamodules.video_probe import VideoReadError
 
 if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
     from av.container import OutputContainer
@@ -22,7 +22,7 @@ class SoundCopy:
         output: The file to write, before its header.
 
     Raises:
-        ImpastoError: If a file of this kind cannot hold such sound.
+        VideoReadError: If a file of this kind cannot hold such sound.
     """
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
@@ -40,7 +40,7 @@ class SoundCopy:
         try:
             target = self._output.add_stream_from_template(stream)
         except ValueError as error:
-            raise ImpastoError(
+            raise VideoReadError(
                 f"A {Path(self._output.name).suffix} file cannot hold the sound of {path}: choose a name in .mkv."
             ) from error
         if stream.language:
