@@ -307,18 +307,18 @@ def fit(module, root, *, steps=11, callbacks=(), **arguments):
     return module
 
 
-@pytest.mark.parametrize("method", [Painter, Rivals])
+@pytest.mark.parametrize("kind", [Painter, Rivals])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, pictures, method, accumulate):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, pictures, kind, accumulate):
     settings = {"noise": 1.0, "lr": 0.05, "clip": 1.0, "validate_with": "image", "accumulate": accumulate}
-    if method is Painter:
+    if kind is Painter:
         settings |= {"adam": True, "schedule": lambda step: 1 / (1 + step)}
     stops = range(3, 9)  # an epoch has 4 batches, validation comes every 3
     saves = [Save(tmp_path / f"{stop}.ckpt", stop) for stop in stops]
-    straight = fit(method(**settings), pictures, callbacks=saves)
+    straight = fit(kind(**settings), pictures, callbacks=saves)
     for stop in stops:
         torch.rand(stop)  # another process has drawn other numbers
-        resumed = method(**settings)
+        resumed = kind(**settings)
         assert not same(straight, resumed)
         fit(resumed, pictures, ckpt_path=tmp_path / f"{stop}.ckpt", weights_only=True)
         assert same(straight, resumed), f"resumed after iteration {stop}"
