@@ -53,7 +53,7 @@ def ssd_scan(
         output = _chunked(drive, rates, _fold(B.to(dtype), chunk), _fold(C.to(dtype), chunk))
         output = output.flatten(3, 4).flatten(1, 2)[:, :length]  # b, L, H, P
         if D is not None:
-            output = output + signal * D.to(dtype).view(heads, -1)
+            output = torch.addcmul(output, signal, D.to(dtype).view(heads, -1))
     return output.to(x.dtype)
 
 
@@ -70,7 +70,10 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
     dtype = drive.dtype
     total = _cumulative(rates, 2)
     scores = (C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)).tril()  # b, K, G, Q, Q
-    mixing = scores.unsqueeze(3) * _Decays.apply(total.movedim(2, -1), dtype)  # b, K, G, E, Q, Q
+    # Differences of a permuted tensor come out permuted, and every product after them would copy them.
+    decays = _Decays.apply(total.movedim(2, -1).contiguous(), dtype)  # b, K, G, E, Q, Q
+    learning = decays.requires_grad or scores.requires_grad
+    mixing = scores.unsqueeze(3) * decays if learning else decays.mul_(scores.unsqueeze(3))
     inner: Tensor = (mixing @ drive.movedim(2, 4)).movedim(4, 2)
     if drive.shape[1] == 1:
         return inner
@@ -79,7 +82,7 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
     states = B.permute(0, 1, 3, 4, 2) @ remaining.transpose(2, 3).flatten(-2)  # b, K, G, N, E * P
     before = _carry(states.unflatten(-1, drive.shape[-2:]), ends.squeeze(2))
     outer: Tensor = (C.transpose(2, 3) @ before.flatten(-2)).unflatten(-1, drive.shape[-2:]).transpose(2, 3)
-    return inner + outer * total.to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1)
+    return torch.addcmul(inner, outer, total.to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1))
 
 
 def _carry(states: Tensor, ends: Tensor) -> Tensor:
