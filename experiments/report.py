@@ -22,7 +22,7 @@ COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#b
 # Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
 GROWING = ("deception", "ssim", "csd", "clip", "accuracy")
 HIGHER = tuple(f"{stage}/{name}" for stage in ("val", "test") for name in GROWING)
-REFERENCES = ("_ceiling", "_floor", "_chance")
+REFERENCES = ("_ceiling", "_floor", "_chance", "_untrained")
 STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names
 HIDDEN_SETTINGS = ("run_name", "runs_dir", "ckpt_path", "config", "profile", "seed_everything", "wandb")
 
