@@ -99,6 +99,7 @@ class ContraAST(StyleTransferModule):
         loss: Weight of each term.
         temperature: Of both contrasts.
         gather: Contrast with the pictures of all ranks instead of the own ones only.
+        compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
         validate_with: See `StyleTransferModule`.
@@ -120,6 +121,7 @@ class ContraAST(StyleTransferModule):
         loss: LossWeights = LossWeights(),
         temperature: float = 0.2,
         gather: bool = False,
+        compile: bool = False,  # noqa: A002 - as everybody calls it
         clip: float | None = None,
         accumulate: int = 1,
         validate_with: Condition = "image",
@@ -132,6 +134,7 @@ class ContraAST(StyleTransferModule):
         self.loss = loss
         self.temperature = temperature
         self.gather = gather
+        self.compiled = compile
 
         self.encoder = load_vgg(weights, variant="vgg19_normalised")
         channels = self.encoder.channels
@@ -207,6 +210,12 @@ class ContraAST(StyleTransferModule):
         return DEEP if self.generator.decoder.skips is None else (*LAYERS[:2], *DEEP)
 
     # ------------------------------------------------------------------ training
+
+    def on_fit_start(self) -> None:
+        """Compile in place, so that the names in checkpoints stay."""
+        for network in (self.encoder.trunk, self.generator.decoder, self.discriminator) if self.compiled else ():
+            if network is not None:
+                network.compile()
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
         """One generator pass, one step of the discriminator, one step of the generator against the updated one."""

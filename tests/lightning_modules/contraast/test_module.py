@@ -99,6 +99,20 @@ def test_the_ablations_leave_a_term_out(small, batch, term):
     assert (model.discriminator is None) == (term == "adversarial")
 
 
+def test_compiled_networks_learn_the_same_under_the_same_names(small, batch, monkeypatch):
+    # Captured but not translated: not every machine that tests has a compiler.
+    compile_in_place = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compile_in_place(network, backend="eager"))
+    plain, compiled = small(), small(compile=True)
+    for model in (plain, compiled):
+        model.make_optimizer = model.make_discriminator_optimizer = partial(torch.optim.SGD, lr=1e-4)
+        fit(model, [batch(), batch(seed=2)])
+    expected, found = plain.state_dict(), compiled.state_dict()
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.allclose(found[name], value, atol=1e-5), name
+
+
 def test_bfloat16_trains(small, batch):
     model = small()
     trainer = fit(model, [batch()], precision="bf16-mixed")
