@@ -244,7 +244,8 @@ class ContraAST(StyleTransferModule):
             known = self.encoder(torch.cat([batch.content, batch.style]), self._loss_layers())
         own = torch.arange(2 * half, device=self.device)
         as_content, as_style = torch.cat([content, own]), torch.cat([style + half, own])
-        queries = [query[as_content] for query in self.generator.transform.queries(known)]
+        # Plain indexing would add the gradients of repeated pictures in whatever order the threads come.
+        queries = [query.index_select(0, as_content) for query in self.generator.transform.queries(known)]
         keys = self.generator.style_keys(known).take(as_style)
         features = {name: known[name][as_content] for name in self._generator_layers()}
         stylized, identity = self.generator(features, queries, keys).split(2 * half)

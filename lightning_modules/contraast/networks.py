@@ -37,7 +37,7 @@ class StyleKeys(NamedTuple):
     def take(self, index: Tensor) -> "StyleKeys":
         """Return the style images at the positions ``index`` ``(N,)`` of the batch."""
         return StyleKeys(
-            tuple(Keys(level.keys[index], level.values[index]) for level in self.levels),  # type: ignore[arg-type]
+            tuple(Keys(*(part.index_select(0, index) for part in level)) for level in self.levels),  # type: ignore[arg-type]
             tuple((mean[index], std[index]) for mean, std in self.statistics),
         )
 
