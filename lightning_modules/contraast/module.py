@@ -137,6 +137,7 @@ class ContraAST(StyleTransferModule):
         self.compiled = compile
 
         self.encoder = load_vgg(weights, variant="vgg19_normalised")
+        self.encoder.trunk.fold_colour()
         channels = self.encoder.channels
         self.generator = Generator([channels[name] for name in LAYERS], skips=skips)
         style_hidden, content_hidden = HIDDEN[variant]

@@ -101,6 +101,21 @@ class VGGTrunk(nn.Module):
                 break
         return {layer: maps[layer] for layer in layers}
 
+    @torch.no_grad()
+    def fold_colour(self) -> None:
+        """Let conv1_1 do the work of the 1x1 colour convolution before it, which then goes; the maps stay the same.
+
+        Exact under reflection padding, which a pointwise map commutes with; not under padding with zeros.
+        """
+        first = self.convs["1_1"]
+        if self.colour is None or self.config.padding == "zeros" or not isinstance(first, nn.Conv2d):
+            return
+        mix, shift = self.colour.weight[..., 0, 0], self.colour.bias
+        assert first.bias is not None and shift is not None  # noqa: S101, PT018 - every convolution here has one
+        first.bias += torch.einsum("oikl,i->o", first.weight, shift)
+        first.weight.copy_(torch.einsum("oikl,ij->ojkl", first.weight, mix))
+        self.colour = None
+
     def _pad(self, x: Tensor) -> Tensor:
         if self.config.padding == "zeros":
             return x

@@ -19,7 +19,10 @@ def test_sizes_of_the_papers_networks_and_of_its_heads(monkeypatch):
 
     adam = partial(torch.optim.Adam, lr=1e-4)
     model = ContraAST(adam, adam, weights="random")
-    assert count(model.encoder) == 12_944_972 + 3 * (512 * 512 * 9 + 512)  # to relu5_1, and the three that follow it
+    colour = 12  # the 1x1 convolution, folded into conv1_1
+    assert count(model.encoder) == 12_944_972 - colour + 3 * (
+        512 * 512 * 9 + 512
+    )  # to relu5_1, and the three that follow it
     assert count(model.generator.transform) == 4_461_056
     assert count(model.generator.decoder) == 3_505_219
     assert count(model.discriminator) == 8_283_459

@@ -106,3 +106,15 @@ def test_perceptual_distance_is_a_distance(encoder: VGGEncoder) -> None:
     torch.testing.assert_close(distance(a, a), torch.zeros(2))
     torch.testing.assert_close(distance(a, b), distance(b, a))
     assert bool(((distance(a, b) > 0) & (distance(a, b) <= 2)).all())
+
+
+def test_the_colour_convolution_folds_into_the_first_layer():
+    torch.manual_seed(0)
+    trunk = VGGTrunk(VGGConfig(widths=(4, 6, 8, 8, 8), padding="reflect", colour_conv=True)).double()
+    images = torch.rand(2, 3, 33, 40, dtype=torch.float64)
+    with torch.no_grad():
+        before = trunk(images, ["relu1_1", "relu3_1"])
+        trunk.fold_colour()
+        after = trunk(images, ["relu1_1", "relu3_1"])
+    assert trunk.colour is None
+    assert all(torch.allclose(after[name], before[name], atol=1e-12) for name in before)
