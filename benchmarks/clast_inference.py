@@ -9,8 +9,6 @@ a GPU, synchronised wall time, to be read beside the paper's 0.03 s per 512x512 
 """
 
 import argparse
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from typing import Any, get_args
 import torch
 import yaml
 
+from benchmarks.results import write_json
 from lightning_modules.base import build
 from lightning_modules.clast import CLAST
 from lightning_modules.clast.networks import MixerName
@@ -133,9 +132,7 @@ def main() -> None:
         print(f"{name:<22}{cells} {'':<6}   {share:.1%}", flush=True)
     if options.out:
         settings = {"size": options.size, "device": str(device), "threads": torch.get_num_threads()}
-        partial_file = options.out.with_name(f"{options.out.name}.{os.getpid()}")
-        partial_file.write_text(json.dumps({"settings": settings, "results": results}, indent=2) + "\n")
-        partial_file.replace(options.out)
+        write_json({"settings": settings, "results": results}, options.out)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ clause alone is the baseline, and two random artists would be the first two in 1
 """
 
 import argparse
-import json
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from benchmarks.results import write_json
 from datamodules.images import read_image
 from datamodules.sources import ProceduralArt
 from lightning_modules.base import StyleTransferModule, load_checkpoint
@@ -74,7 +74,7 @@ def main() -> None:
         results[str(path)] = measure(load_checkpoint(path).eval(), contents, options.pairs, options.seed)
         print(path, *(f"{key} {value:.3f}" for key, value in results[str(path)].items()), sep="  ", flush=True)
     if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(results, options.out)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ The last table says what the colour Chamfer distance takes for every pixel that 
 """
 
 import argparse
-import json
 import math
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ import metrics  # noqa: F401  (installs the torchvision shim before torchmetrics
 from benchmarks.contenders.pictures import PIXEL_CASES
 from benchmarks.contenders.sets import Contender, set_cases
 from benchmarks.meter import Meter
+from benchmarks.results import write_json
 from metrics.functional.chamfer import color_chamfer
 
 
@@ -122,11 +121,8 @@ def main() -> None:
     if options.out:
         settings = {key: value for key, value in vars(options).items() if key != "out"}
         settings |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-        partial_file = options.out.with_name(f"{options.out.name}.{os.getpid()}")
         plain = [{key: None if value is math.nan else value for key, value in row.items()} for row in rows]
-        results = {"settings": settings, "results": plain, "chamfer_growth": added}
-        partial_file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        partial_file.replace(options.out)
+        write_json({"settings": settings, "results": plain, "chamfer_growth": added}, options.out)
 
 
 if __name__ == "__main__":

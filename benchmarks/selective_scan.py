@@ -7,8 +7,6 @@ repeats counts. The scan over matrix products (ssd) computes another recurrence,
 """
 
 import argparse
-import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.results import write_json
 from lightning_modules.networks.selective_scan import selective_scan, ssd_scan
 
 HEAD_DIM = 64
@@ -126,9 +125,7 @@ def main() -> None:
     if options.out:
         settings = {key: value for key, value in vars(options).items() if key != "out"}
         machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "processor": platform.processor()}
-        partial = options.out.with_name(f"{options.out.name}.{os.getpid()}")
-        partial.write_text(json.dumps({"settings": settings, "machine": machine, "results": rows}, indent=2) + "\n")
-        partial.replace(options.out)
+        write_json({"settings": settings, "machine": machine, "results": rows}, options.out)
 
 
 if __name__ == "__main__":

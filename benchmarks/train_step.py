@@ -9,7 +9,6 @@ threads. The losses of the two are printed too: they are the same.
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.meter import Meter
+from benchmarks.results import write_json
 from lightning_modules.contraast import ContraAST
 from lightning_modules.contraast.losses import least_squares, shared_attribute_loss
 from lightning_modules.contraast.module import LAYERS
@@ -172,8 +172,8 @@ def main() -> None:
     print(f"{options.method}, b {options.batch}, {options.size} px, {device}: {ratio:.2f}x")
     print(f"memory: literal {memory['literal']:.0f} MiB, fast {memory['fast']:.0f} MiB")
     if options.out:
-        result = {"pairs": rows, "ratio": ratio, "mib": memory, "settings": {**vars(options), "out": str(options.out)}}
-        options.out.write_text(json.dumps(result, indent=2, default=str) + "\n")
+        result = {"pairs": rows, "ratio": ratio, "mib": memory, "settings": vars(options)}
+        write_json(result, options.out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,6 +80,9 @@ class Scorer:
         self._sets: dict[str, Any] = {name: metric for name, metric in made.items() if isinstance(metric, SetMetric)}
         metrics, fields = self._of_pairs({name: metric for name, metric in made.items() if name not in self._sets})
         self._pairs = StyleMetricCollection(metrics, fields).to(device)
+        # A set metric that asks for contents takes whole pictures; of the others, those of one network share a pass.
+        self._whole = [metric for name, metric in self._sets.items() if "content" in self._needs[name]]
+        self._shared = _by_extractor(m for name, m in self._sets.items() if "content" not in self._needs[name])
         self._device = device
         self._clips: dict[str, int] = {}
         self._read = lru_cache(maxsize=KEPT)(self._load)
@@ -129,11 +132,8 @@ class Scorer:
         Raises:
             ImpastoError: If a picture cannot be read or measured.
         """
-        groups: dict[int, list[SetMetric]] = defaultdict(list)
-        for metric in self._sets.values():
-            groups[id(metric.extractor)].append(metric)
-        for group in groups.values():
-            taps = sorted({tap for metric in group for tap in metric.taps})
+        for group in _by_extractor(self._sets.values()):
+            taps = _taps(group)
             rows = ReferenceCache().rows(styles, group[0].extractor, taps, self._named)
             for metric in group:
                 own = {tap: rows[tap] for tap in metric.taps}
@@ -164,16 +164,11 @@ class Scorer:
     def _add_to_sets(self, number: int, pair: Pair) -> None:
         """Add a stylised picture to the generated sets."""
         position, picture = torch.tensor([number]), self._read(pair.stylized)
-        groups: dict[int, list[SetMetric]] = defaultdict(list)
-        for name, metric in self._sets.items():
-            if "content" not in self._needs[name]:
-                groups[id(metric.extractor)].append(metric)
-                continue
+        for metric in self._whole:
             content = {} if pair.content is None else {"content": self._read(pair.content)}
             metric.update(picture, real=False, index=position, **content)
-        for group in groups.values():
-            taps = tuple({tap: None for metric in group for tap in metric.taps})
-            features = group[0].extract(picture, "stylized", taps)
+        for group in self._shared:
+            features = group[0].extract(picture, "stylized", _taps(group))
             for metric in group:
                 own = {tap: features[tap] for tap in metric.taps}
                 metric.update_features(own, real=False, index=position)
@@ -212,6 +207,17 @@ class Scorer:
 
     def _load(self, path: Path) -> Tensor:
         return read_image(path)[None].to(self._device)
+
+
+def _by_extractor(metrics: Iterable[Any]) -> list[list[Any]]:
+    groups: dict[int, list[Any]] = defaultdict(list)
+    for metric in metrics:
+        groups[id(metric.extractor)].append(metric)
+    return list(groups.values())
+
+
+def _taps(group: Sequence[SetMetric]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tap for metric in group for tap in metric.taps))
 
 
 def _better(metric: PictureMetric) -> Better:

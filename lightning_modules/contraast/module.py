@@ -281,7 +281,8 @@ class ContraAST(StyleTransferModule):
         identity = {name: features[name][size:] for name in LAYERS}
         terms = {"style": self._style_term(stylized, painted), "content": self._content_term(stylized, painted)}
         terms |= self._identity_terms(inputs, identity, painted)
-        terms |= self._contrast_terms(stylized, painted)
+        if self.loss.style_contrast or self.loss.content_contrast:
+            terms |= self._contrast_terms(stylized, painted)
         if self.discriminator is not None:
             scores = self.discriminator(painted.stylized)
             # Eq. 2 to the letter saturates; least squares does not.
