@@ -15,6 +15,8 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
+from lightning_modules.files import write_atomically
+
 
 class RunSummary(Callback):
     """Write ``summary.json`` when a fit ends, and print its metrics and the paths of what the run left behind.
@@ -52,9 +54,7 @@ class RunSummary(Callback):
             return
         summary = self._summary(trainer, pl_module)
         path = Path(folder) / "summary.json"
-        temporary = path.with_name(".summary.json.part")
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, json.dumps(summary, indent=2) + "\n")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary.update(summary["metrics"])

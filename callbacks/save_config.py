@@ -9,6 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 
+from lightning_modules.files import write_atomically
+
 
 class SaveConfig(SaveConfigCallback):
     """Write ``config.yaml`` atomically, and give W&B the same together with the command line.
@@ -22,10 +24,7 @@ class SaveConfig(SaveConfigCallback):
         text = self.parser.dump(self.config, skip_unset=False)
         if trainer.loggers and trainer.loggers[0].save_dir is not None:
             folder = Path(getattr(trainer.loggers[0], "log_dir", None) or trainer.loggers[0].save_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".{self.config_filename}.part"
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(folder / self.config_filename)
+            write_atomically(folder / self.config_filename, text)
         config = {**yaml.safe_load(text), "command": shlex.join(sys.argv)}
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

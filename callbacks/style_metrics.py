@@ -3,7 +3,6 @@
 import csv
 import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from callbacks.extremes import Case, Extremes, captioned
 from callbacks.stylization_grid import draw_grid, log_picture
 from datamodules.images import write_image
+from lightning_modules.files import replacing
 from lightning_modules.types import Stylization
 from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips
 from metrics.base import PictureMetric
@@ -291,10 +291,7 @@ def _at(names: Any, position: int) -> str:
 
 
 def _write_csv(table: list[dict[str, Any]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in table for key in row)))
         writer.writeheader()
         writer.writerows(table)
-    temporary.replace(path)

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import replacing
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITABLE_SUFFIXES = frozenset(_WRITABLE)
 # What Pillow's decoders raise on damaged files, apart from OSError.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
@@ -156,9 +157,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _save(image: Image.Image, path: Path, file_format: str) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")  # hidden: list_images leaves dot files out
-    try:
+    with replacing(path) as temporary:  # a hidden name, which list_images leaves out
         image.save(temporary, format=file_format, quality=95)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 Nothing in this file may import torch: `impasto --help` answers at once.
 """
 
-import ast
 import importlib
 import importlib.util
 import os
@@ -13,14 +12,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from experiments.commands import TRAINER_COMMANDS, commands, summary
+
 FOLDER = Path(__file__).resolve().parent
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
-TRAINER_COMMANDS = {
-    "fit": "Train a method.",
-    "validate": "Measure a checkpoint on the validation split.",
-    "test": "Measure a checkpoint on the test split.",
-    "predict": "Stylize the prediction split.",
-}
 
 
 def run() -> None:
@@ -61,18 +56,6 @@ def help_text() -> str:
         f"commands:\n{listing}\n\n"
         "`impasto COMMAND --help` explains one command; IMPASTO_TRACEBACK=1 shows where a failure came from."
     )
-
-
-def commands() -> dict[str, Path]:
-    """Return the commands of `experiments/commands/`: a file is a command, its name with dashes the command's name."""
-    files = sorted((FOLDER / "commands").glob("[!_]*.py"))
-    return {path.stem.replace("_", "-"): path for path in files}
-
-
-def summary(path: Path) -> str:
-    """Return the first line of a module's docstring without importing the module."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
 
 
 def misplaced_package() -> str:

@@ -16,10 +16,10 @@ from lightning.pytorch.loggers import Logger
 
 from callbacks.progress import progress_bar
 from callbacks.save_config import SaveConfig
-from experiments.cli import TRAINER_COMMANDS
-from experiments.provenance import sources_in_printed_config
-from experiments.report import write_report
-from experiments.run import Run, RunOptions, open_run
+from experiments.commands import TRAINER_COMMANDS
+from experiments.report.page import write_report
+from experiments.runs.provenance import sources_in_printed_config
+from experiments.runs.run import Run, RunOptions, open_run
 from experiments.suggestions import CommandLineError, explain
 from lightning_modules.experiment import Experiment
 

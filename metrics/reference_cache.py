@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import replacing
 from metrics.extractors import fingerprint
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import full_precision
@@ -81,11 +82,9 @@ class ReferenceCache:
         return {tap: found[tap] for tap in taps}
 
     def _save(self, rows: dict[str, Tensor], path: Path) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(rows, temporary)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                save_file(rows, temporary)
         except (OSError, SafetensorError) as error:
             raise ImpastoError(
                 f"The reference features cannot be kept in {self.folder} ({error}): set IMPASTO_CACHE to a folder "

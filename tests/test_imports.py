@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
-LEAVES = ("lightning_modules.types", "lightning_modules.errors")
+LEAVES = ("lightning_modules.types", "lightning_modules.errors", "lightning_modules.files")
 NETWORKS = ("lightning_modules.networks", "lightning_modules.weights")
 TOOLBOX = (
     *LEAVES,

@@ -23,6 +23,7 @@ from datamodules.procedural.brushes import Floats
 from datamodules.procedural.contents import SPLITS, Content, Split, content, contents, generator
 from datamodules.procedural.painters import PAINTERS
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import write_atomically
 
 VERSION = 2  # raise it when a painter or a scene changes its look: older folders are then painted afresh
 DEFAULT_COUNTS: dict[str, int] = {"train": 96, "val": 12, "test": 12}
@@ -193,13 +194,6 @@ def _write_table(path: Path, fields: list[str], rows: list[dict[str, str]]) -> N
     table.writeheader()
     table.writerows(rows)
     write_atomically(path, text.getvalue().encode())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def _read_json(path: Path) -> Any:

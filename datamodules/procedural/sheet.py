@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datamodules.procedural.contents import content
-from datamodules.procedural.dataset import paint, write_atomically
+from datamodules.procedural.dataset import paint
 from datamodules.procedural.painters import PAINTERS
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import write_atomically
 
 _SHOWN = (2, 0, 1, 4, 10)  # places in the test split: two photographs and three scenes, all unlike each other
 _LABEL_WIDTH = 230

@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write the report and print the page's path."""
-    from experiments.report import write_report
+    from experiments.report.page import write_report
 
     print(write_report(args.runs, args.out))

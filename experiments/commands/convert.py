@@ -26,15 +26,14 @@ def main(args: argparse.Namespace) -> None:
     import torch
 
     from lightning_modules.errors import ImpastoError
+    from lightning_modules.files import replacing
 
     conversion = _mapping(args.method).convert(args.source)
     print(conversion.report())
     if not conversion.complete:
         raise ImpastoError(f"{args.source} does not hold all weights of {args.method}: nothing was written.")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(f".{args.out.name}.part")
-    torch.save(conversion.checkpoint, temporary)
-    temporary.replace(args.out)
+    with replacing(args.out) as temporary:
+        torch.save(conversion.checkpoint, temporary)
     print(args.out)
 
 

@@ -105,7 +105,7 @@ def stylize(
     """
     import torch
 
-    from experiments.inference import fit_within, paint
+    from experiments.painting.inference import fit_within, paint
     from lightning_modules.errors import ImpastoError
 
     def tensor(pixels: NDArray[Any]) -> torch.Tensor:
@@ -126,6 +126,6 @@ def stylize(
 
 @lru_cache(maxsize=2)
 def _model(checkpoint: str, device: str) -> Any:
-    from experiments.inference import load_model
+    from experiments.painting.inference import load_model
 
     return load_model(Path(checkpoint), device)

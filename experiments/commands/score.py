@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +45,7 @@ def main(args: argparse.Namespace) -> None:
     Raises:
         ImpastoError: If names, folders or pictures do not fit.
     """
-    from experiments.inference import choose_device
+    from experiments.painting.inference import choose_device
     from experiments.scoring.measure import Scorer
     from experiments.scoring.tables import check_target, write_per_image, write_table
     from metrics.catalogue import CATALOGUE, Judges, find
@@ -104,21 +101,12 @@ def _pairs(args: argparse.Namespace, needs: set[str]) -> list[Pair]:
 
 
 def _measure(scorer: Scorer, pairs: Sequence[Pair], styles: Sequence[Path]) -> None:
-    with _progress(len(pairs) + len(styles)) as advance:
-        scorer.add_pairs(pairs, advance)
-        scorer.add_styles(styles, advance)
+    from experiments.progress import file_progress
 
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+    with file_progress() as progress:
+        task = progress.add_task("measuring", total=len(pairs) + len(styles))
+        scorer.add_pairs(pairs, lambda: progress.advance(task))
+        scorer.add_styles(styles, lambda: progress.advance(task))
 
 
 def _show(table: Sequence[Score]) -> None:

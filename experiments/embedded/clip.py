@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from experiments.embedded.captions import TONES, make_claims, tones, truth_table
 from experiments.embedded.gallery import Gallery, batches, random_crops
 from lightning_modules.classifiers.augmentation import degrade, jitter_colours
+from lightning_modules.files import write_atomically
 from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
 from lightning_modules.networks.export import export, half_precision
 
@@ -96,10 +97,7 @@ def _write_merges(path: Path) -> None:
 
     with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:
         lines = file.read().split("\n")[: 1 + MERGES]  # the first line is a header
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-    temporary.replace(path)
+    write_atomically(path, gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
 @torch.no_grad()

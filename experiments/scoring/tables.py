@@ -11,6 +11,7 @@ from typing import Any
 from experiments.scoring.measure import Score
 from experiments.scoring.pairs import PICTURES, WORDS, Pair
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import write_atomically
 
 DIGITS = 6
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
@@ -91,10 +92,7 @@ def _csv(lines: Sequence[Sequence[Any]]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, text)
     except OSError as error:
         raise ImpastoError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error

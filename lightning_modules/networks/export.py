@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from lightning_modules.files import replacing, write_atomically
+
 
 def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
     """Write ``path`` (safetensors, half precision) and its JSON file, the JSON last.
@@ -19,17 +21,14 @@ def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
         path: A file name that ends in ``.safetensors``.
     """
     description = json.dumps(config, indent=2) + "\n"  # before anything is written: it may fail
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(state, temporary)
-    temporary.chmod(0o644)  # safetensors writes for the owner alone
-    temporary.replace(path)
-    temporary.write_text(description, encoding="utf-8")
-    temporary.replace(path.with_suffix(".json"))
+    with replacing(path) as temporary:
+        save_file(state, temporary)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
+    write_atomically(path.with_suffix(".json"), description)
 
 
 def half_precision(network: nn.Module) -> None:

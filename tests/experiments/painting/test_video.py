@@ -11,7 +11,7 @@ from datamodules.images import read_image
 from datamodules.video import Frames, VideoReader, VideoWriter
 from datamodules.video_probe import VideoLayout
 from experiments.cli import execute
-from experiments.heatmap import FULL_SCALE, Differences, colour
+from experiments.painting.heatmap import FULL_SCALE, Differences, colour
 from lightning_modules.weights import load_lpips
 
 RATE = Fraction(30000, 1001)

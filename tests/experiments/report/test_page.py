@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from experiments.cli import execute
-from experiments.curves import draw
-from experiments.report import direction, read_run, write_report
+from experiments.report.curves import draw
+from experiments.report.page import direction, read_run, write_report
 
 
 @pytest.fixture

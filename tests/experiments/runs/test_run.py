@@ -1,7 +1,7 @@
 import pytest
 
-from experiments import run as runs
-from experiments.run import RunOptions, connect, open_run, wandb_mode
+from experiments.runs import run as runs
+from experiments.runs.run import RunOptions, connect, open_run, wandb_mode
 from lightning_modules.errors import ImpastoError
 
 

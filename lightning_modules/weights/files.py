@@ -1,5 +1,6 @@
 """Where files of weights lie, how they are fetched and read, and what is said about it; see `weights`, the door."""
 
+import json
 import os
 import sys
 import urllib.request
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
@@ -17,6 +19,7 @@ from lightning_modules.errors import ImpastoError
 WeightsSource = Literal["auto", "pretrained", "hed", "embedded", "random"]
 Network = TypeVar("Network", bound=nn.Module)
 
+EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "embedded"
 PROBE_SECONDS = 3.0
 
 
@@ -117,6 +120,34 @@ def read_state(path: Path, what: str) -> dict[str, Any]:
     except Exception as error:
         raise ImpastoError(
             f"{path} is not a whole file of {what} ({type(error).__name__}): delete it and fetch it again."
+        ) from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the JSON file that describes the network of a safetensors file of the same stem.
+
+    Raises:
+        ImpastoError: If either file is missing.
+    """
+    config = path.with_suffix(".json")
+    if not (path.is_file() and config.is_file()):
+        missing = config if path.is_file() else path
+        raise ImpastoError(f"{missing} is missing: restore it from the repository or run `impasto embedded-weights`.")
+    return cast(dict[str, Any], json.loads(config.read_text(encoding="utf-8")))
+
+
+def fill(network: nn.Module, path: Path) -> None:
+    """Load a safetensors file of half precision into a network.
+
+    Raises:
+        ImpastoError: If it holds another network.
+    """
+    try:
+        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})  # stored as fp16
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} does not hold the network that its JSON file describes ({type(error).__name__}): "
+            "restore both from the repository or run `impasto embedded-weights`."
         ) from error
 
 

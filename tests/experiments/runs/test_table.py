@@ -1,4 +1,4 @@
-from experiments.table import TableWriter, read_table
+from experiments.runs.table import TableWriter, read_table
 
 
 def test_columns_grow_and_rows_survive(tmp_path):

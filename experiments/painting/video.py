@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from datamodules.video import WRITABLE_VIDEOS, VideoReader, VideoWriter
 from datamodules.video_probe import VideoLayout
-from experiments.heatmap import MovingHeatMap, StillHeatMap
+from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.errors import ImpastoError
 from lightning_modules.weights import WeightsSource, load_lpips

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, FileSystemLoader
 
-from experiments.curves import draw
-from experiments.table import read_table
+from experiments.report.curves import draw
+from experiments.runs.table import read_table
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import write_atomically
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
 # Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
@@ -98,7 +99,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     runs = [read_run(folder) for folder in folders]
     _label(runs)
     rows = metric_rows(runs)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("report.html").render(
         title=f"{runs[0].summary['method']}: {runs[0].label}" if len(runs) == 1 else f"{len(runs)} runs compared",
         runs=runs,
@@ -109,9 +110,9 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     header = ["metric", *(run.label for run in runs)]
     table = [[row["name"], *row["cells"]] for row in rows]
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "table.csv", _csv([header, *table]))
-    _write(out / "table.md", _markdown(header, rows))
-    _write(out / "index.html", page)
+    write_atomically(out / "table.csv", _csv([header, *table]))
+    write_atomically(out / "table.md", _markdown(header, rows))
+    write_atomically(out / "index.html", page)
     return out / "index.html"
 
 
@@ -198,9 +199,3 @@ def _markdown(header: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
         cells = [f"**{cell}**" if index in row["best"] else cell for index, cell in enumerate(row["cells"])]
         lines.append(f"| `{row['name']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

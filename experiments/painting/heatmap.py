@@ -12,7 +12,7 @@ from torch import Tensor
 from datamodules.images import write_image
 from datamodules.video import Frames, VideoWriter
 from datamodules.video_probe import VideoLayout
-from experiments.inference import fit_within
+from experiments.painting.inference import fit_within
 
 FULL_SCALE = 0.25
 """What the brightest colour of a heat map that moves stands for, so that two of them can be compared."""

@@ -1,25 +1,30 @@
 """Weights of the networks that only judge pictures; ask for them at `weights`, the door."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet, build_network
 from lightning_modules.networks.csd import CSDEncoder, csd_from_state
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.inception import Inception, InceptionForm, InceptionTrunk
 from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
-from lightning_modules.networks.vgg import VGGEncoder
-from lightning_modules.weights_files import (
+from lightning_modules.weights.files import (
+    EMBEDDED,
     WeightsSource,
     choose,
     file_present,
+    fill,
     own_file,
+    read_config,
     read_state,
     seeded,
     torchvision_file,
 )
+from lightning_modules.weights.vgg import load_vgg
 
 InceptionVariant = Literal["fid", "imagenet", "art"]
 
@@ -85,6 +90,27 @@ def load_csd(weights: WeightsSource = "auto") -> FrozenNetwork:
     return choose("CSD", weights, found, own_file(CSD_FILE).is_file)
 
 
+def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
+    """Return a frozen classifier of artists.
+
+    Args:
+        weights: ``embedded``, ``random`` (twelve artists without names), or a safetensors file with a JSON file of
+            the same stem beside it that describes the network, as `make train-artist` writes them.
+
+    Raises:
+        ImpastoError: If a file is missing or holds another network.
+    """
+    if weights == "random":
+        artists = [f"Artist {number}" for number in range(1, 13)]
+        with seeded():
+            return ArtistClassifier(BrushworkNet(len(artists)), artists, "random")
+    path = EMBEDDED / "artist_classifier.safetensors" if weights == "embedded" else Path(weights)
+    config = read_config(path)
+    network = build_network(config)
+    fill(network, path)
+    return ArtistClassifier(network, config["artists"], str(weights))
+
+
 def _pretrained_inception(form: InceptionForm, url: str, source: str) -> Inception:
     path = torchvision_file(url)
     state = read_state(path, "Inception-v3 weights")
@@ -127,14 +153,8 @@ def _pretrained_csd() -> CSDEncoder:
 
 
 def _inception_stand_in(weights: WeightsSource) -> InceptionStandIn:
-    return InceptionStandIn(_vgg(weights))
+    return InceptionStandIn(load_vgg(weights))
 
 
 def _style_stand_in(weights: WeightsSource) -> StyleStandIn:
-    return StyleStandIn(_vgg(weights))
-
-
-def _vgg(weights: WeightsSource) -> VGGEncoder:
-    from lightning_modules.weights import load_vgg  # the door itself imports this module
-
-    return load_vgg(weights)
+    return StyleStandIn(load_vgg(weights))

@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from experiments.cli import execute
-from experiments.provenance import annotate, sources_in_printed_config
+from experiments.runs.provenance import annotate, sources_in_printed_config
 
-FULL = Path(__file__).parents[2] / "experiments" / "clast" / "full.yaml"
+FULL = Path(__file__).parents[3] / "experiments" / "clast" / "full.yaml"
 
 
 def test_every_printed_constant_of_the_papers_setting_has_its_source(capsys):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from experiments.table import RunTable
+from experiments.runs.table import RunTable
 from lightning_modules.errors import ImpastoError
 
 NAME_VARIABLE = "IMPASTO_RUN_NAME"

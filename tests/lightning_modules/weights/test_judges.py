@@ -5,11 +5,12 @@ import urllib.request
 import pytest
 import torch
 
-from lightning_modules import weights, weights_files
+from lightning_modules import weights
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.inception import InceptionTrunk
 from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
-from lightning_modules.weights_judges import INCEPTIONS
+from lightning_modules.weights import files as weights_files
+from lightning_modules.weights.judges import INCEPTIONS
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A trained method applied to pictures and videos: loading it, painting, what goes where."""

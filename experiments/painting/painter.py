@@ -1,0 +1,64 @@
+"""One method and one style over many files, pictures and videos alike."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from datamodules.images import ImageReadError, read_image, write_image
+from datamodules.video_probe import VideoReadError
+from experiments.painting.inference import fit_within, load_model, paint
+from experiments.painting.plan import Job, is_video
+from experiments.painting.video import VideoPainter
+
+
+class Painter:
+    """Paints one file after the other, pictures and videos alike, with one method and one style.
+
+    Args:
+        args: The options of `impasto stylize`.
+        with_videos: Whether there are videos among the contents.
+    """
+
+    def __init__(self, args: argparse.Namespace, with_videos: bool) -> None:
+        self._args = args
+        self._style = None if args.style is None else fit_within(read_image(args.style), args.max_side)
+        self._model = load_model(args.checkpoint, args.device)
+        self._how: dict[str, Any] = {
+            "style": self._style,
+            "prompt": args.prompt,
+            "alpha": args.alpha,
+            "seed": args.seed,
+        }
+        self.videos = self._video_painter() if with_videos else None
+
+    def _video_painter(self) -> VideoPainter:
+        args = self._args
+        return VideoPainter(self._model, batch=args.batch, max_side=args.max_side, weights=args.weights, **self._how)
+
+    def paint(self, source: Path, target: Path, progress: Progress) -> int:
+        """Paint one file, and return the number of files painted: 1."""
+        if self.videos is not None and is_video(source):
+            self.videos.paint(source, target, progress, heatmap=self._args.heatmap)
+        else:
+            self._paint_picture(source, target)
+        return 1
+
+    def _paint_picture(self, source: Path, target: Path) -> None:
+        content = fit_within(read_image(source), self._args.max_side)
+        write_image(paint(self._model, content, **self._how), target)
+
+
+def paint_folder(jobs: list[Job], painter: Painter, progress: Progress) -> int:
+    """Paint what can be read; report the rest."""
+    done, failures = 0, []
+    for source, target in progress.track(jobs, description="painting"):
+        try:
+            done += painter.paint(source, target, progress)
+        except (ImageReadError, VideoReadError) as error:
+            failures.append(str(error))
+    if failures:
+        print(f"Skipped {len(failures)} of {len(jobs)} files:", *failures, sep="\n  ", file=sys.stderr)
+    return done

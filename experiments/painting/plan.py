@@ -1,0 +1,84 @@
+"""What `impasto stylize` paints and where each result goes, settled before anything is painted."""
+
+import os
+from pathlib import Path
+
+from datamodules.images import WRITABLE_SUFFIXES, is_image_name, list_images
+from datamodules.video import WRITABLE_VIDEOS, is_video_name
+from lightning_modules.errors import ImpastoError
+
+Job = tuple[Path, Path]
+"""A content and the file that its painting goes to."""
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether a path is taken for a video: by its name."""
+    return is_video_name(path.name) and not path.is_dir()
+
+
+def plan(content: Path, out: Path) -> list[Job]:
+    """Pair every content with the file that its painting goes to.
+
+    Args:
+        content: A picture, a video, or a folder of them.
+        out: A file or a folder.
+
+    Raises:
+        ImpastoError: If there is nothing to paint, or a result would replace what it is made from.
+    """
+    suffix = out.suffix.lower()
+    if content.is_dir():
+        if suffix in _writable(content) or out.is_file():
+            raise ImpastoError(f"The content {content} is a folder, so --out must be one too, not {out}.")
+        # An --out inside the content's folder holds what an earlier call painted.
+        inside = out.resolve() != content.resolve() and out.resolve().is_relative_to(content.resolve())
+        paths = [p for p in _contents(content) if not (inside and p.resolve().is_relative_to(out.resolve()))]
+        jobs = [(path, _target(out / path.relative_to(content))) for path in paths]
+    elif out.is_dir() or (not out.suffix and not out.is_file()):
+        jobs = [(content, _target(out / content.name))]
+    elif suffix in _writable(content):
+        jobs = [(content, out)]
+    else:
+        kinds = ".mp4, .mov, .mkv or .webm" if is_video(content) else ".png, .jpg or .webp"
+        raise ImpastoError(f"{out} cannot be written: its name must end in {kinds}, or be a folder.")
+    if any(source.resolve() == target.resolve() for source, target in jobs):
+        raise ImpastoError(f"--out {out} would overwrite the content; choose another place.")
+    return jobs
+
+
+def _contents(folder: Path) -> list[Path]:
+    """List the pictures and videos under a folder, sorted by path, hidden files left out."""
+    walk = os.walk(folder, followlinks=True)
+    names = (Path(parent, name) for parent, _, names in walk for name in names)
+    found = sorted(path for path in names if is_image_name(path.name) or is_video_name(path.name))
+    return found or list_images(folder)  # which says what should be there
+
+
+def _writable(content: Path) -> set[str]:
+    """Return the suffixes that a content's painting may have."""
+    videos = set(WRITABLE_VIDEOS)
+    if content.is_dir():
+        return videos | WRITABLE_SUFFIXES
+    return videos if is_video(content) else set(WRITABLE_SUFFIXES)
+
+
+def _target(path: Path) -> Path:
+    if path.suffix.lower() in _writable(path):
+        return path
+    return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
+
+
+def check_heatmap(heatmap: Path | None, content: Path, jobs: list[Job]) -> None:
+    """Refuse a heat map of anything but one video, and one that would replace another file of the command.
+
+    Raises:
+        ImpastoError: If the heat map cannot go there.
+    """
+    if heatmap is None:
+        return
+    if not is_video(content):
+        raise ImpastoError(f"--heatmap shows how the frames of one video differ, and {content} is none.")
+    if heatmap.suffix.lower() not in WRITABLE_SUFFIXES | set(WRITABLE_VIDEOS):
+        raise ImpastoError(f"{heatmap} cannot be written: the name of a heat map must end in .png or .mp4.")
+    if heatmap.resolve() in (path.resolve() for path in jobs[0]):
+        raise ImpastoError(f"--heatmap {heatmap} would overwrite another file of this command; choose another place.")

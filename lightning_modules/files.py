@@ -1,0 +1,41 @@
+"""Files that are written whole or not at all. No Lightning and no torch in here."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; what is there when the block closes takes the place of ``path``.
+
+    The name is hidden, unique and has the suffix of ``path``, in its folder, which is made where it is missing. An
+    exception in the block (Ctrl-C included) removes the temporary file and leaves ``path`` as it was.
+
+    Args:
+        path: The file to write or to replace.
+
+    Yields:
+        A path beside it, where nothing is yet.
+
+    Raises:
+        OSError: If the folder cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a small file so that nobody ever sees half of it; text is UTF-8 with the line ends it has.
+
+    Raises:
+        OSError: As of `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)

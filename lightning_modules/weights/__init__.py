@@ -1,0 +1,27 @@
+"""The only door through which frozen networks get their weights.
+
+``pretrained`` reads the caches of torchvision (``TORCH_HOME``) and open_clip (``HF_HOME``) and downloads what they
+lack; ``hed`` is a full-size VGG-16 for machines without a network; ``embedded`` are the small networks that this repo
+trained, in ``assets/embedded``; ``random`` (always the same numbers) is for tests; ``auto`` is pretrained where that is
+to be had, else embedded, and says once which.
+"""
+
+from lightning_modules.weights.clip import load_clip
+from lightning_modules.weights.files import EMBEDDED, WeightsSource
+from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
+from lightning_modules.weights.lpips import LPIPS, load_lpips
+from lightning_modules.weights.vgg import load_vgg, load_vgg16_state
+
+__all__ = [
+    "EMBEDDED",
+    "LPIPS",
+    "InceptionVariant",
+    "WeightsSource",
+    "load_artist_classifier",
+    "load_clip",
+    "load_csd",
+    "load_inception",
+    "load_lpips",
+    "load_vgg",
+    "load_vgg16_state",
+]
