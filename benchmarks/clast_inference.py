@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from benchmarks.results import write_json
-from lightning_modules.base import build
+from lightning_modules.checkpoints import build
 from lightning_modules.clast import CLAST
 from lightning_modules.clast.networks import MixerName
 from lightning_modules.clast.settings import LossWeights

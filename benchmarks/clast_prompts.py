@@ -17,7 +17,8 @@ from torch import Tensor
 from benchmarks.results import write_json
 from datamodules.images import read_image
 from datamodules.sources import ProceduralArt
-from lightning_modules.base import StyleTransferModule, load_checkpoint
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.weights import load_artist_classifier
 
 LATEST = Path("runs/clast/latest/checkpoints/best.ckpt")

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.types import StyleBatch
+from lightning_modules.types import LabelledBatch
 from metrics.functional.deception import deceives
 from metrics.functional.precision import has_float64
 from metrics.sample_table import SampleTable
@@ -74,7 +74,7 @@ class ArtistAccuracy(Callback):
         trainer: Trainer,  # noqa: ARG002
         pl_module: LightningModule,  # noqa: ARG002
         outputs: Any,
-        batch: StyleBatch,
+        batch: LabelledBatch,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
@@ -86,7 +86,7 @@ class ArtistAccuracy(Callback):
         trainer: Trainer,  # noqa: ARG002
         pl_module: LightningModule,  # noqa: ARG002
         outputs: Any,
-        batch: StyleBatch,
+        batch: LabelledBatch,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
@@ -126,7 +126,7 @@ class ArtistAccuracy(Callback):
         # A rank without batches must bring a table of the right shape to the gather.
         self._table.update(nothing, nothing, torch.empty(0, len(COLUMNS), device=device))
 
-    def _measure(self, logits: Tensor, batch: StyleBatch) -> None:
+    def _measure(self, logits: Tensor, batch: LabelledBatch) -> None:
         logits, labels = logits.detach().float(), batch.artist
         top5 = (logits.topk(min(5, logits.shape[1])).indices == labels[:, None]).any(1)
         loss = F.cross_entropy(logits, labels, reduction="none")

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from callbacks.stylization_grid import Sample, split
+from callbacks.stylization_grid import COLUMNS, Sample, split
 from lightning_modules.types import Stylization
 
 Scores = dict[str, dict[int, float]]
@@ -74,17 +75,10 @@ class Extremes:
         return dict(ordered if len(ordered) <= 2 * self.count else ordered[: self.count] + ordered[-self.count :])
 
     def _shrunk(self, outputs: Stylization, row: int) -> Stylization:
-        one = Stylization(
-            content=self._fit(outputs["content"][row]),
-            style=self._fit(outputs["style"][row]),
-            stylized=self._fit(outputs["stylized"][row]),
-            artist=outputs["artist"][row : row + 1],
-            prompt=[outputs["prompt"][row]],
-            index=outputs["index"][row : row + 1],
-        )
-        if "truth" in outputs:
-            one["truth"] = self._fit(outputs["truth"][row])
-        return one
+        pictures = {name: self._fit(outputs[name][row]) for name in COLUMNS if name in outputs}  # type: ignore[literal-required]
+        one = slice(row, row + 1)
+        labels = {name: outputs[name][one] for name in ("artist", "prompt", "index")}
+        return cast(Stylization, pictures | labels)
 
     def _fit(self, picture: Tensor) -> Tensor:
         picture = picture.detach().float()[None]

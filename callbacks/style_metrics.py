@@ -190,7 +190,8 @@ class StyleMetrics(Callback):
     def _measure(self, outputs: Stylization) -> None:
         fields: dict[str, Any] = dict(outputs)
         if not self._baselines:
-            fields |= {"untouched": outputs["content"], "paintings": outputs.get("truth", outputs["style"])}
+            pictures = {"untouched": outputs.get("content"), "paintings": outputs.get("truth", outputs.get("style"))}
+            fields |= {name: given for name, given in pictures.items() if given is not None}
         self._measured.update(**fields)
         self._names |= dict(zip(outputs["artist"].tolist(), outputs["prompt"], strict=True))
         if self._extremes.count:

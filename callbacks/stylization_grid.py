@@ -1,6 +1,6 @@
 """StylizationGrid: a labelled picture of what the method does now, after every validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,29 @@ from datamodules.images import write_image
 GAP = 6
 CAPTION = 22
 INK = (40, 40, 40)
+COLUMNS = {"content": "content", "style": "condition", "stylized": "stylized", "truth": "truth"}
+"""From field to column title, from left to right."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of the grid; images ``(3, H, W)``, uint8."""
+    """One row of the grid.
 
-    content: Tensor
-    style: Tensor
-    stylized: Tensor
-    truth: Tensor | None
+    Attributes:
+        pictures: ``(3, H, W)``, uint8, by the names of `COLUMNS`, as far as the method has them.
+        artist: Label.
+        prompt: Caption.
+    """
+
+    pictures: Mapping[str, Tensor]
     artist: int
     prompt: str
 
 
 class StylizationGrid(Callback):
     """Draw content | condition | stylized | truth into ``samples/<iteration>.png`` of the run, and log it.
+
+    A column that the validation does not bring is left out.
 
     Args:
         samples: Rows; the artists take turns, whatever the order of the validation set.
@@ -90,35 +97,28 @@ def log_picture(trainer: Trainer, name: str, picture: Tensor, path: Path) -> Non
 
 def split(outputs: Any) -> list[Sample]:
     """Return the samples of a `Stylization`, in 8 bits and on the CPU."""
-    truths = outputs["truth"] if "truth" in outputs else [None] * len(outputs["content"])
-    rows = zip(
-        outputs["content"],
-        outputs["style"],
-        outputs["stylized"],
-        truths,
-        outputs["artist"].tolist(),
-        outputs["prompt"],
-        strict=True,
-    )
+    there = {name: _bytes(outputs[name]) for name in COLUMNS if name in outputs}
+    captions = zip(outputs["artist"].tolist(), outputs["prompt"], strict=True)
     return [
-        Sample(_bytes(content), _bytes(style), _bytes(stylized), None if t is None else _bytes(t), artist, prompt)
-        for content, style, stylized, t, artist, prompt in rows
+        Sample({name: pictures[row] for name, pictures in there.items()}, artist, prompt)
+        for row, (artist, prompt) in enumerate(captions)
     ]
 
 
 def choose(samples: Sequence[Sample], count: int) -> list[Sample]:
     """Return at most ``count`` samples in which no artist has two more than another, the earlier samples first.
 
-    Among an artist's samples those come first whose content no other row shows yet.
+    Among an artist's samples those come first whose content no other row shows yet; without contents, the earlier ones.
     """
     chosen: list[Sample] = []
     rest = list(samples)
     while rest and len(chosen) < count:
         seen = [sample.artist for sample in chosen]
-        shown = [sample.content for sample in chosen]
+        shown = [sample.pictures["content"] for sample in chosen if "content" in sample.pictures]
 
         def rank(sample: Sample, seen: list[int] = seen, shown: list[Tensor] = shown) -> tuple[int, bool]:
-            return seen.count(sample.artist), any(torch.equal(sample.content, other) for other in shown)
+            content = sample.pictures.get("content")
+            return seen.count(sample.artist), any(content is not None and torch.equal(content, c) for c in shown)
 
         best = min(rest, key=rank)
         rest = [sample for sample in rest if sample is not best]
@@ -136,21 +136,23 @@ def draw_grid(samples: Sequence[Sample], cell: int) -> Tensor:
     Returns:
         ``(3, H, W)`` in [0, 1].
     """
-    columns = ["content", "condition", "stylized"] + ["truth"] * any(s.truth is not None for s in samples)
-    rows = [[_fitted(p, cell) for p in (s.content, s.style, s.stylized, s.truth) if p is not None] for s in samples]
-    heights = [max(picture.height for picture in row) for row in rows]
+    columns = [name for name in COLUMNS if any(name in sample.pictures for sample in samples)]
+    rows = [{name: _fitted(picture, cell) for name, picture in sample.pictures.items()} for sample in samples]
+    heights = [max(picture.height for picture in row.values()) for row in rows]
     size = (len(columns) * (cell + GAP) + GAP, CAPTION + sum(heights) + len(rows) * (CAPTION + GAP))
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
-    for column, title in enumerate(columns):
-        pen.text((GAP + column * (cell + GAP), 4), title, INK, font=font)
+    for column, name in enumerate(columns):
+        pen.text((GAP + column * (cell + GAP), 4), COLUMNS[name], INK, font=font)
     top = CAPTION
     for sample, row, height in zip(samples, rows, heights, strict=True):
-        for column, picture in enumerate(row):
-            left = GAP + column * (cell + GAP) + (cell - picture.width) // 2
+        for name, picture in row.items():
+            left = GAP + columns.index(name) * (cell + GAP) + (cell - picture.width) // 2
             sheet.paste(picture, (left, top + (height - picture.height) // 2))
-        pen.text((GAP + cell + GAP, top + height + 2), _fit(sample.prompt, font, 2 * cell), INK, font=font)
+        caption = min(1, len(columns) - 1)  # under the condition, where there is room for two cells
+        text = _fit(sample.prompt, font, min(2, len(columns) - caption) * cell)
+        pen.text((GAP + caption * (cell + GAP), top + height + 2), text, INK, font=font)
         top += height + CAPTION + GAP
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
 

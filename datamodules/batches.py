@@ -31,7 +31,7 @@ class Draw(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One sample before batching; pictures are ``(S, S, 3)``, uint8."""
+    """One sample before batching, in uint8: pictures ``(S, S, 3)``, views ``(V, S, S, 3)``, a mask ``(S, S, 1)``."""
 
     content: NDArray[np.uint8]
     style: NDArray[np.uint8]
@@ -40,6 +40,8 @@ class Sample(NamedTuple):
     number: int
     reference: NDArray[np.uint8] | None = None
     truth: NDArray[np.uint8] | None = None
+    views: NDArray[np.uint8] | None = None
+    mask: NDArray[np.uint8] | None = None
 
 
 class ArtistBatches(Sampler[list[Draw]]):
@@ -202,11 +204,13 @@ def collate(samples: Sequence[Sample]) -> StyleBatch:
         index=torch.tensor([sample.number for sample in samples]),
         reference=_stack_or_none([sample.reference for sample in samples]),
         truth=_stack_or_none([sample.truth for sample in samples]),
+        views=_stack_or_none([sample.views for sample in samples]),
+        mask=_stack_or_none([sample.mask for sample in samples]),
     )
 
 
 def _stack(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # B, 3, S, S
+    stacked = torch.from_numpy(np.stack(pictures)).movedim(-1, -3)  # B, 3, S, S, or B, V, 3, S, S
     return stacked.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 

@@ -36,6 +36,7 @@ class TrainingSamples(Dataset[Sample]):
         artists: Names.
         crop: How to cut contents and paintings.
         seed: Of the augmentation, non-negative.
+        views: Number of further crops of the style picture in every sample.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TrainingSamples(Dataset[Sample]):
         *,
         crop: Crop,
         seed: int,
+        views: int = 0,
     ) -> None:
         self.contents = contents
         self.paintings = paintings
@@ -54,6 +56,7 @@ class TrainingSamples(Dataset[Sample]):
         self.artists = artists
         self.crop = crop
         self.seed = seed
+        self.views = views
 
     def __getitem__(self, draw: Draw) -> Sample:
         """Build one sample.
@@ -71,6 +74,8 @@ class TrainingSamples(Dataset[Sample]):
             prompt=self.artists[artist],
             number=draw.position,
             reference=self._cut(reference, rng),
+            # Last: their number changes nothing of what was drawn before.
+            views=np.stack([self._cut(style, rng) for _ in range(self.views)]) if self.views else None,
         )
 
     def _content(self, wanted: int) -> Pixels:
@@ -96,12 +101,26 @@ class TrainingSamples(Dataset[Sample]):
 
 
 class Pair(NamedTuple):
-    """A content to be painted by an artist, after a painting of another content; ``truth`` is the wanted picture."""
+    """A content to be painted by an artist, after a painting of another content.
+
+    Attributes:
+        content: The photograph.
+        artist: Label.
+        style: The painting.
+        truth: The wanted picture, where it is known.
+        mask: A grey picture as large as the content, white where to paint; None paints everywhere.
+    """
 
     content: Path
     artist: int
     style: Path
-    truth: Path | None
+    truth: Path | None = None
+    mask: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that the pair needs."""
+        return [path for path in (self.content, self.style, self.truth, self.mask) if path is not None]
 
 
 class EvaluationSamples(Dataset[Sample]):
@@ -118,7 +137,7 @@ class EvaluationSamples(Dataset[Sample]):
         self.pairs = list(pairs)
         self.artists = artists
         self.size = size
-        paths = sorted({path for pair in pairs for path in (pair.content, pair.style, pair.truth) if path is not None})
+        paths = sorted({path for pair in pairs for path in pair.files})
         self._number = {path: number for number, path in enumerate(paths)}
         self.pictures = PictureStore(paths, short_side=size, keep=keep)
 
@@ -139,11 +158,19 @@ class EvaluationSamples(Dataset[Sample]):
 
     def _sample(self, index: int) -> Sample | None:
         pair = self.pairs[index]
-        content, style = self._picture(pair.content), self._picture(pair.style)
-        truth = self._picture(pair.truth) if pair.truth is not None else None
-        if content is None or style is None or (truth is None and pair.truth is not None):
+        found = {path: self._picture(path) for path in pair.files}
+        readable = {path: picture for path, picture in found.items() if picture is not None}
+        if len(readable) < len(found):
             return None
-        return Sample(content, style, pair.artist, self.artists[pair.artist], index, truth=truth)
+        return Sample(
+            content=readable[pair.content],
+            style=readable[pair.style],
+            artist=pair.artist,
+            prompt=self.artists[pair.artist],
+            number=index,
+            truth=None if pair.truth is None else readable[pair.truth],
+            mask=None if pair.mask is None else readable[pair.mask][..., :1],
+        )
 
     def _picture(self, path: Path) -> Pixels | None:
         pixels = self.pictures.get(self._number[path])
@@ -171,7 +198,7 @@ def evaluation_pairs(
 
     Returns:
         Pairs, content by content. ``style`` never has the content's title; ``truth`` is the artist's painting of that
-        title, given only if every pair has one.
+        title, given only if every pair has one; so is ``mask``, the content's region.
     """
     own, others = _by_artist(paintings), _by_artist(spare)
     per_content = min(pairs_per_content or len(artists), len(artists))
@@ -183,9 +210,12 @@ def evaluation_pairs(
             if candidates:
                 style = candidates[int(np.random.default_rng([seed, turn]).integers(len(candidates)))]
                 truth = next((work.path for work in own[name] if work.title == content.title), None)
-                pairs.append(Pair(content.path, turn % len(artists), style.path, truth))
-    paired = all(pair.truth is not None for pair in pairs)
-    return pairs if paired else [pair._replace(truth=None) for pair in pairs]
+                pairs.append(Pair(content.path, turn % len(artists), style.path, truth, content.mask))
+    if any(pair.truth is None for pair in pairs):
+        pairs = [pair._replace(truth=None) for pair in pairs]
+    if any(pair.mask is None for pair in pairs):
+        pairs = [pair._replace(mask=None) for pair in pairs]
+    return pairs
 
 
 def _of_other_contents(works: Sequence[Painting], content: Content) -> list[Painting]:

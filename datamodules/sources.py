@@ -21,10 +21,17 @@ Item = TypeVar("Item", "Content", "Painting")
 
 
 class Content(NamedTuple):
-    """A photograph; a painting with the same title and split shows the same scene."""
+    """A photograph; a painting with the same title and split shows the same scene.
+
+    Attributes:
+        path: The file.
+        title: What it shows.
+        mask: A grey picture of the same proportions, white where it is to be painted.
+    """
 
     path: Path
     title: str
+    mask: Path | None = None
 
 
 class Painting(NamedTuple):
@@ -75,6 +82,8 @@ class ImageFolder(ContentSource):
         holdout: Share of ``root`` that is held out when there is no ``val_root``, in [0, 1); chosen by a hash of the
             file names, so that it does not move when files are copied elsewhere. With 0, or a single picture,
             validation sees the training pictures.
+        masks: Grey pictures, white where to paint, in the folders and under the names of the photographs that they
+            belong to, with any suffix; for methods that paint regions.
     """
 
     def __init__(
@@ -84,11 +93,13 @@ class ImageFolder(ContentSource):
         val_root: Path | str | None = None,
         test_root: Path | str | None = None,
         holdout: float = 0.02,
+        masks: Path | str | None = None,
     ) -> None:
         self.root = Path(root)
         self.val_root = Path(val_root) if val_root is not None else None
         self.test_root = Path(test_root) if test_root is not None else self.val_root
         self.holdout = _checked_share(holdout)
+        self.masks = Path(masks) if masks is not None else None
 
     def contents(self, split: Split) -> list[Content]:
         """List the photographs of a split, sorted by path."""
@@ -101,9 +112,13 @@ class ImageFolder(ContentSource):
         train, held_out = _hold_out(everything, self.holdout)
         return train if split == "train" else held_out
 
-    @staticmethod
-    def _list(root: Path) -> list[Content]:
-        return [Content(path, path.stem) for path in list_images(root)]
+    def _list(self, root: Path) -> list[Content]:
+        if self.masks is None:
+            return [Content(path, path.stem) for path in list_images(root)]
+        masks = {path.relative_to(self.masks).with_suffix(""): path for path in list_images(self.masks)}
+        return [
+            Content(path, path.stem, masks.get(path.relative_to(root).with_suffix(""))) for path in list_images(root)
+        ]
 
 
 class WikiArt(StyleSource):

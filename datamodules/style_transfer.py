@@ -48,6 +48,7 @@ class StyleTransferDataModule(LightningDataModule):
         workers: Processes that read training pictures, and as many that read evaluation pictures.
         cache_in_memory: Keep decoded pictures in memory: for data sets of at most a few thousand small pictures.
         seed: Of all draws; non-negative.
+        style_views: Further crops of the style picture in every training sample, for methods that compare crops.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class StyleTransferDataModule(LightningDataModule):
         workers: int = 2,
         cache_in_memory: bool = False,
         seed: int = 0,
+        style_views: int = 0,
     ) -> None:
         super().__init__()
         if resize is not None and resize < size:
@@ -88,6 +90,7 @@ class StyleTransferDataModule(LightningDataModule):
         self.workers = workers
         self.cache_in_memory = cache_in_memory
         self.seed = seed
+        self.style_views = style_views
         self.artists: tuple[str, ...] = ()
         self._train: TrainingSamples | None = None
         self._evaluation: dict[Split, EvaluationSamples] = {}
@@ -179,6 +182,7 @@ class StyleTransferDataModule(LightningDataModule):
             self.artists,
             crop=self.crop,
             seed=self.seed,
+            views=self.style_views,
         )
 
     def _store(self, paths: Sequence[Path]) -> PictureStore:

@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from lightning_modules.base import StyleTransferModule, build
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import build
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import CHECKPOINT_KEY
 
@@ -19,7 +20,7 @@ class Conversion:
     """A converted checkpoint and what happened on the way.
 
     Attributes:
-        checkpoint: What `lightning_modules.base.load_checkpoint` reads.
+        checkpoint: What `lightning_modules.checkpoints.load_checkpoint` reads.
         mapped: Our name of every tensor that was taken.
         missing: Our trained tensors that the file does not have.
         unexpected: Tensors of the file that we have no place for.

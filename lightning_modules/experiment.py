@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lightning_modules.errors import ImpastoError
+from lightning_modules.manual import ManualOptimization
 from lightning_modules.networks.frozen import FrozenNetwork
 
 CHECKPOINT_KEY = "impasto"
@@ -15,19 +16,28 @@ SHELF = "classifiers"
 """A package that holds experiments without being one."""
 
 
-class Experiment(LightningModule):
-    """Base of everything that a folder of YAML trains.
+class Experiment(ManualOptimization):
+    """Base of everything that a folder of YAML trains or runs.
 
     Every iteration reseeds the random generators from (seed, iteration, rank). An iteration is therefore a function of
     the weights, the optimiser and the batch alone: validation cannot disturb training, and a resumed run continues as
     the uninterrupted one would.
 
+    Frozen networks (`FrozenNetwork`) stay out of checkpoints; everything else must be in them.
+
+    Args:
+        clip: See `ManualOptimization`.
+        accumulate: See `ManualOptimization`.
+
     Attributes:
+        trains: Whether it learns from a training set; a method that does not is used without a checkpoint.
         recipe: The module's own YAML, class and arguments; the command line sets it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    trains: ClassVar[bool] = True
+
+    def __init__(self, *, clip: float | None = None, accumulate: int = 1) -> None:
+        super().__init__(clip=clip, accumulate=accumulate)
         self.recipe: str | None = None
 
     @property
@@ -36,8 +46,9 @@ class Experiment(LightningModule):
         path = type(self).__module__.removeprefix("lightning_modules.").removeprefix(f"{SHELF}.")
         return path.split(".")[0]
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed from (seed, iteration, rank)."""
+        super().on_train_batch_start(batch, batch_idx)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         position = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(hash((seed, position, self.global_rank)) & 0x7FFFFFFFFFFFFFFF)
@@ -46,9 +57,43 @@ class Experiment(LightningModule):
         """Log each unweighted loss term as ``train/<name>``."""
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
 
+    # ------------------------------------------------------------------ checkpoints
+
     def frozen_sources(self) -> dict[str, str]:
         """Return where each frozen network's weights came from."""
         return {name: module.source for name, module in self.named_modules() if isinstance(module, FrozenNetwork)}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return everything that is trained; frozen networks come from `lightning_modules.weights` again."""
+        state = super().state_dict(*args, **kwargs)
+        prefix = kwargs.get("prefix", "")
+        frozen = tuple(prefix + name for name in self._frozen_prefixes())
+        for key in [key for key in state if key.startswith(frozen)] if frozen else []:
+            del state[key]
+        return cast(dict[str, Any], state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what `state_dict` returned.
+
+        Raises:
+            ImpastoError: If ``strict`` and a trained tensor is missing, unexpected or of another shape.
+        """
+        try:
+            result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        except RuntimeError as error:
+            shapes = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
+            raise ImpastoError(
+                f"The weights do not fit this {type(self).__name__}; was it configured differently? "
+                f"{len(shapes)} tensors differ in shape, first: {shapes[0] if shapes else error}"
+            ) from error
+        frozen = self._frozen_prefixes()
+        missing = [key for key in result.missing_keys if not key.startswith(frozen or ("\0",))]
+        if strict and (missing or result.unexpected_keys):
+            raise ImpastoError(
+                f"The weights do not fit this {type(self).__name__}: {len(missing)} tensors are missing and "
+                f"{len(result.unexpected_keys)} unexpected, first: {(missing + result.unexpected_keys)[0]}."
+            )
+        return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Sign the checkpoint with the method, its resolved settings and its frozen networks."""
@@ -57,3 +102,46 @@ class Experiment(LightningModule):
             "recipe": self.recipe,
             "frozen": self.frozen_sources(),
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another method's checkpoint.
+
+        Raises:
+            ImpastoError: If the checkpoint is not signed by this method or was trained on other frozen networks.
+        """
+        signature = signature_of(checkpoint, "The checkpoint")
+        if signature["method"] != self.method:
+            raise ImpastoError(f"The checkpoint was written by {signature['method']}, not by {self.method}.")
+        check_sources(signature["frozen"], self.frozen_sources())
+
+    def _frozen_prefixes(self) -> tuple[str, ...]:
+        return tuple(f"{name}." for name, module in self.named_modules() if isinstance(module, FrozenNetwork))
+
+
+def signature_of(checkpoint: Any, name: str) -> dict[str, Any]:
+    """Return what `Experiment.on_save_checkpoint` wrote.
+
+    Args:
+        checkpoint: What a file holds.
+        name: What the message calls it.
+
+    Raises:
+        ImpastoError: If nothing of ours is in it.
+    """
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise ImpastoError(f"{name} was not written by Impasto.")
+    return cast(dict[str, Any], checkpoint[CHECKPOINT_KEY])
+
+
+def check_sources(trained: Mapping[str, str], present: Mapping[str, str]) -> None:
+    """Compare where frozen networks came from, in training and now.
+
+    Raises:
+        ImpastoError: If one came from elsewhere.
+    """
+    for name, source in trained.items():
+        if present.get(name) != source:
+            raise ImpastoError(
+                f"The checkpoint was trained with {name} weights from '{source}', but '{present.get(name)}' was "
+                "loaded; set the model's `weights` to that source."
+            )

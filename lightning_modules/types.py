@@ -1,17 +1,35 @@
 """What travels between data modules, methods and callbacks. No Lightning in here."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
 Condition = Literal["image", "text", "region"]
 
 
+class LabelledBatch(Protocol):
+    """What callbacks need of a batch, whatever else a method's own batch carries."""
+
+    @property
+    def artist(self) -> Tensor:
+        """Index into the data module's ``artists``, ``(B,)``, int64."""
+
+    @property
+    def prompt(self) -> Sequence[str]:
+        """The prompt of every sample: the artist's name, or a whole sentence."""
+
+    @property
+    def index(self) -> Tensor:
+        """Position of the sample in its split, ``(B,)``, int64; a padded sampler repeats an index."""
+
+
 class StyleBatch(NamedTuple):
     """One batch of style-transfer samples; every image is RGB in [0, 1].
 
     A NamedTuple pins its memory and moves between devices by itself; fields that a data source cannot fill are None.
+    A method that needs other fields brings a NamedTuple of its own, with those of `LabelledBatch` among them.
 
     Attributes:
         content: Photographs, ``(B, 3, H, W)``.
@@ -21,6 +39,8 @@ class StyleBatch(NamedTuple):
         index: Position of the sample in its split, ``(B,)``, int64; a padded sampler repeats an index.
         reference: Another painting by the same artist, ``(B, 3, H, W)``; training only.
         truth: The content painted by the target artist, ``(B, 3, H, W)``; paired data sets only.
+        views: Further crops of the style picture, ``(B, V, 3, H, W)``; training only, where they are asked for.
+        mask: Where to paint, ``(B, 1, H, W)`` in [0, 1]; evaluation only, where the contents have regions.
     """
 
     content: Tensor
@@ -30,16 +50,41 @@ class StyleBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
     reference: Tensor | None = None
     truth: Tensor | None = None
+    views: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class Stylization(TypedDict):
-    """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1]."""
+    """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1].
 
-    content: Tensor
-    style: Tensor
+    ``content`` and ``style`` are missing where a method paints without them; callbacks show and measure what is there.
+    ``mask`` is ``(B, 1, H, W)``.
+    """
+
     stylized: Tensor
     artist: Tensor
     prompt: Sequence[str]
     index: Tensor
+    content: NotRequired[Tensor]
+    style: NotRequired[Tensor]
     mask: NotRequired[Tensor]
     truth: NotRequired[Tensor]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a picture is to be painted: checked, on the content's device, one entry a sample.
+
+    Attributes:
+        style: ``(B, 3, h, w)``, RGB in [0, 1].
+        prompt: B prompts.
+        mask: ``(B, 1, H, W)`` in [0, 1], padded as the content is.
+        alpha: Strength; 1 is the trained one.
+        controls: A value for every inference control that the method declares.
+    """
+
+    style: Tensor | None = None
+    prompt: list[str] | None = None
+    mask: Tensor | None = None
+    alpha: float = 1.0
+    controls: Mapping[str, Any] = field(default_factory=dict)

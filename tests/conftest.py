@@ -55,6 +55,18 @@ def method(request):
 
 
 @pytest.fixture(scope="session")
+def quiet_trainer():
+    """Return a function from settings to a Trainer on the CPU that writes and prints nothing."""
+    from lightning.pytorch import Trainer
+
+    def make(**settings):
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        return Trainer(**{"accelerator": "cpu", "use_distributed_sampler": False, **quiet, **settings})
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
     """Return a YAML overlay that puts any profile on a few small procedural pictures."""
     folder = tmp_path_factory.mktemp("small")

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 
 from experiments.training import main
-from lightning_modules.base import load_checkpoint
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
 
@@ -26,22 +25,11 @@ def build(method, tiny):
 
 
 @pytest.fixture(scope="module")
-def trained(build, tmp_path_factory):
+def trained(build, quiet_trainer, tmp_path_factory):
     """Return the module before and after a few steps, the trainer, and the checkpoint."""
     module, data = build()
     before = copy.deepcopy(module)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=STEPS,
-        max_epochs=-1,
-        limit_val_batches=0,
-        log_every_n_steps=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = quiet_trainer(max_steps=STEPS, max_epochs=-1, limit_val_batches=0, log_every_n_steps=1)
     trainer.fit(module, datamodule=data)
     path = tmp_path_factory.mktemp("contract") / "a.ckpt"
     trainer.save_checkpoint(path)

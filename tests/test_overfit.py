@@ -1,7 +1,7 @@
 """Every method can learn one batch by heart: its own total loss falls by half, and the seed decides the curve."""
 
 import pytest
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule
 from torch.utils.data import DataLoader
 
 from experiments.cli import FOLDER
@@ -41,7 +41,7 @@ class Curve(Callback):
 
 
 @pytest.fixture(scope="module")
-def overfit(method, tiny):
+def overfit(method, tiny, quiet_trainer):
     """Return a function that trains on one batch and returns the curve of the total loss."""
     overlays = [path for path in [FOLDER / method / "overfit.yaml"] if path.is_file()]
 
@@ -50,16 +50,7 @@ def overfit(method, tiny):
             ["fit", *tiny(method, *overlays), "--trainer.logger", "false", f"--seed_everything={seed}"], run=False
         )
         curve = Curve()
-        trainer = Trainer(
-            accelerator="cpu",
-            max_steps=iterations,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[curve],
-            limit_val_batches=0,
-        )
+        trainer = quiet_trainer(max_steps=iterations, callbacks=[curve], limit_val_batches=0)
         trainer.fit(cli.model, datamodule=OneBatch(cli.datamodule))
         return curve
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_modules.base import StyleTransferModule, load_checkpoint
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.errors import ImpastoError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

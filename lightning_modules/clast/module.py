@@ -25,7 +25,7 @@ from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
 from lightning_modules.losses.total_variation import total_variation
 from lightning_modules.networks.selective_scan import ScanOrder
-from lightning_modules.types import Condition, StyleBatch
+from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import WeightsSource, load_clip, load_lpips, load_vgg
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
@@ -201,18 +201,11 @@ class CLAST(StyleTransferModule):
         assert self.prototypes is not None  # noqa: S101 - asked before
         return cast(Tensor, self.prototypes(artist, self.style_code.image_mean - self.style_code.text_mean))
 
-    def _render(
-        self,
-        content: Tensor,
-        *,
-        style: Tensor | None,
-        prompt: list[str] | None,
-        mask: Tensor | None,  # noqa: ARG002 - refused by the base class
-        alpha: float,
-    ) -> Tensor:
+    def _render(self, content: Tensor, manner: Manner) -> Tensor:
+        prompt, style = manner.prompt, manner.style
         code = self.text_code(prompt) if prompt is not None else self.image_code(cast(Tensor, style))
-        if alpha != 1:
-            code = torch.lerp(self.image_code(content), code, alpha)
+        if manner.alpha != 1:
+            code = torch.lerp(self.image_code(content), code, manner.alpha)
         return self.paint(self.content_features(content), code)
 
     # ------------------------------------------------------------------ training

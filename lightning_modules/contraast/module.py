@@ -24,7 +24,7 @@ from lightning_modules.losses.distributed import gather_with_gradient, rank_offs
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.tiling import in_tiles
-from lightning_modules.types import Condition, StyleBatch
+from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import WeightsSource, load_vgg
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -149,15 +149,8 @@ class ContraAST(StyleTransferModule):
 
     # ------------------------------------------------------------------ painting
 
-    def _render(
-        self,
-        content: Tensor,
-        *,
-        style: Tensor | None,
-        prompt: list[str] | None,  # noqa: ARG002 - refused by the base class
-        mask: Tensor | None,  # noqa: ARG002 - refused by the base class
-        alpha: float,
-    ) -> Tensor:
+    def _render(self, content: Tensor, manner: Manner) -> Tensor:
+        style, alpha = manner.style, manner.alpha
         assert style is not None  # noqa: S101 - checked by the base class
         features = self._encode(content)
         queries = self.generator.transform.queries(features)

@@ -31,7 +31,7 @@ def test_ends_over_any_batches(batches):
     assert [case.sample.prompt for case in cases["gap"]] == ["Artist 1", "Artist 6", "Artist 5", "Artist 3"]
     assert cases["none"] == []
     assert set(extremes._samples) == {1, 6, 5, 3}  # no more than is shown
-    picture = cases["gap"][0].sample.stylized
+    picture = cases["gap"][0].sample.pictures["stylized"]
     assert picture.shape == (3, 10, 15)
     assert picture.unique().tolist() == [26]
 
@@ -48,4 +48,4 @@ def test_captions_say_which_end():
         "worst, 0.1: Artist 1",
         "best, 0.9: Artist 3",
     ]
-    assert cases[0].sample.content.shape == (3, 20, 30)
+    assert cases[0].sample.pictures["content"].shape == (3, 20, 30)

@@ -10,7 +10,8 @@ def picture(value, height=8, width=12):
 
 
 def sample(artist, content=0, prompt="p", truth=None):
-    return Sample(picture(content), picture(1), picture(2), truth, artist, prompt)
+    pictures = {"content": picture(content), "style": picture(1), "stylized": picture(2), "truth": truth}
+    return Sample({name: shown for name, shown in pictures.items() if shown is not None}, artist, prompt)
 
 
 class FakeTrainer:
@@ -50,7 +51,7 @@ def test_artists_take_turns():
 
 def test_contents_that_no_row_shows_come_first():
     chosen = choose([sample(0, content=1), sample(1, content=1), sample(1, content=2)], 2)
-    assert [int(row.content[0, 0, 0]) for row in chosen] == [1, 2]
+    assert [int(row.pictures["content"][0, 0, 0]) for row in chosen] == [1, 2]
 
 
 def test_choosing_batch_by_batch_reaches_late_artists(tmp_path):

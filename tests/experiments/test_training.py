@@ -7,7 +7,7 @@ import yaml
 
 from experiments.cli import execute
 from experiments.training import main
-from lightning_modules.base import load_checkpoint
+from lightning_modules.checkpoints import load_checkpoint
 
 
 def rows(folder):

@@ -5,7 +5,8 @@ import torch
 import yaml
 from torch import nn
 
-from lightning_modules.base import StyleTransferModule, build, load_checkpoint
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import build, load_checkpoint
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.types import StyleBatch
@@ -31,14 +32,14 @@ class Tinter(StyleTransferModule):
         nn.init.zeros_(self.mix.bias)
         self.seen = None
 
-    def _render(self, content, *, style, prompt, mask, alpha):
+    def _render(self, content, manner):
         self.seen = content.shape[-2:]
-        if prompt is not None:
-            colour = torch.tensor([len(text) / 100 for text in prompt]).view(-1, 1, 1, 1)
+        if manner.prompt is not None:
+            colour = torch.tensor([len(text) / 100 for text in manner.prompt]).view(-1, 1, 1, 1)
         else:
-            colour = style.mean((2, 3), keepdim=True)
+            colour = manner.style.mean((2, 3), keepdim=True)
         mixed = self.mix(content)
-        return torch.lerp(mixed, colour.to(mixed).expand_as(mixed), alpha)
+        return torch.lerp(mixed, colour.to(mixed).expand_as(mixed), manner.alpha)
 
     def training_step(self, batch, batch_idx):
         raise NotImplementedError

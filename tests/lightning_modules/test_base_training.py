@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Callback, seed_everything
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,7 +27,7 @@ class Painter(StyleTransferModule):
         self.generator = nn.Conv2d(3, 3, 1)
         self.noise, self.lr, self.adam, self.schedule = noise, lr, adam, schedule
 
-    def _render(self, content, *, style, prompt, mask, alpha):
+    def _render(self, content, manner):
         return self.generator(content) + torch.rand(1)
 
     def loss(self, batch):
@@ -107,22 +107,18 @@ def loader(data):
     return DataLoader(data, batch_size=None)
 
 
-def train(module, data, *, validation=None, **settings):
-    """Fit and return the watch; ``data`` is a list of batches or a data module."""
-    watch = Watch()
-    settings = {"max_epochs": 1, "limit_val_batches": 1 if validation else 0} | settings
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[watch],
-        **settings,
-    )
-    trainer.fit(module, loader(data), loader(validation) if validation else None)
-    return watch
+@pytest.fixture
+def train(quiet_trainer):
+    """Return a function that fits and returns the watch; ``data`` is a list of batches or a data module."""
+
+    def run(module, data, *, validation=None, **settings):
+        watch = Watch()
+        settings = {"max_epochs": 1, "limit_val_batches": 1 if validation else 0} | settings
+        trainer = quiet_trainer(num_sanity_val_steps=0, callbacks=[watch], **settings)
+        trainer.fit(module, loader(data), loader(validation) if validation else None)
+        return watch
+
+    return run
 
 
 def same(one, other):
@@ -132,7 +128,7 @@ def same(one, other):
 # ---- counting --------------------------------------------------------------------------------------------------------
 
 
-def test_max_steps_are_iterations_however_many_optimisers():
+def test_max_steps_are_iterations_however_many_optimisers(train):
     rivals = Rivals()
     watch = train(rivals, batches(10), max_epochs=-1, max_steps=7)
     assert watch.steps == [1, 2, 3, 4, 5, 6, 7]
@@ -141,13 +137,13 @@ def test_max_steps_are_iterations_however_many_optimisers():
         assert {int(state["step"]) for state in optimizer.state.values()} == {7}
 
 
-def test_schedules_step_once_per_iteration_and_before_callbacks_may_save():
+def test_schedules_step_once_per_iteration_and_before_callbacks_may_save(train):
     watch = train(Rivals(lr=0.6), batches(4))
     expected = 0.6 / torch.tensor([2.0, 3.0, 4.0, 5.0])
     assert torch.allclose(torch.tensor(watch.rates), expected[:, None].expand(4, 2))
 
 
-def test_schedules_count_optimiser_steps_under_accumulation():
+def test_schedules_count_optimiser_steps_under_accumulation(train):
     seen = []
     train(Painter(accumulate=2, schedule=lambda step: seen.append(step) or 1.0), batches(5))
     assert seen == [0, 1, 2, 3]
@@ -156,7 +152,7 @@ def test_schedules_count_optimiser_steps_under_accumulation():
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
 
-def test_toggling_leaves_no_gradient_in_the_other_network():
+def test_toggling_leaves_no_gradient_in_the_other_network(train):
     rivals = Rivals()
     train(rivals, batches(3))
     assert rivals.leaks == []
@@ -164,7 +160,7 @@ def test_toggling_leaves_no_gradient_in_the_other_network():
     assert all(p.grad is None or not p.grad.any() for p in rivals.parameters())
 
 
-def test_the_discriminator_trains_as_if_it_were_alone():
+def test_the_discriminator_trains_as_if_it_were_alone(train):
     rivals = Rivals(lr=0.01)
     start = copy.deepcopy(rivals)
     data = batches(1)
@@ -178,7 +174,7 @@ def test_the_discriminator_trains_as_if_it_were_alone():
 
 
 @pytest.mark.parametrize("clip", [0.05, 100.0])
-def test_clipping_is_that_of_torch(clip):
+def test_clipping_is_that_of_torch(clip, train):
     painter = Painter(clip=clip)
     plain = copy.deepcopy(painter)
     data = batches(1)
@@ -192,7 +188,7 @@ def test_clipping_is_that_of_torch(clip):
             assert torch.allclose(ours, expected, atol=1e-6)
 
 
-def test_two_micro_batches_equal_one_batch_of_both():
+def test_two_micro_batches_equal_one_batch_of_both(train):
     small = batches(4, size=2)
     double = [StyleBatch(torch.cat([a.content, b.content]), torch.cat([a.style, b.style]), torch.arange(4),
                          a.prompt + b.prompt, torch.arange(4)) for a, b in (small[:2], small[2:])]  # fmt: skip
@@ -205,7 +201,7 @@ def test_two_micro_batches_equal_one_batch_of_both():
     )
 
 
-def test_an_incomplete_window_steps_at_the_end_of_the_epoch():
+def test_an_incomplete_window_steps_at_the_end_of_the_epoch(train):
     painter = Painter(accumulate=2)
     data = batches(3)
     watch = train(painter, data)
@@ -220,7 +216,7 @@ def test_an_incomplete_window_steps_at_the_end_of_the_epoch():
 # ---- randomness ------------------------------------------------------------------------------------------------------
 
 
-def test_validation_in_between_does_not_change_training():
+def test_validation_in_between_does_not_change_training(train):
     alone, interrupted = Painter(noise=1.0), Painter(noise=1.0)
     interrupted.load_state_dict(alone.state_dict())
     train(alone, batches(4))
@@ -228,7 +224,7 @@ def test_validation_in_between_does_not_change_training():
     assert same(alone, interrupted)
 
 
-def test_every_iteration_draws_other_numbers_and_the_seed_decides_which():
+def test_every_iteration_draws_other_numbers_and_the_seed_decides_which(train):
     results = []
     start = Painter(noise=1.0, lr=1.0)
     for seed in (1, 1, 2):
@@ -241,7 +237,7 @@ def test_every_iteration_draws_other_numbers_and_the_seed_decides_which():
     assert not same(results[0][0], results[2][0])
 
 
-def test_bfloat16_training_keeps_float32_weights():
+def test_bfloat16_training_keeps_float32_weights(train):
     painter = Painter(clip=1.0)
     before = painter.generator.weight.detach().clone()
     train(painter, batches(3), precision="bf16-mixed")
@@ -287,48 +283,48 @@ class Save(Callback):
             trainer.save_checkpoint(self.path)
 
 
-def fit(module, root, *, steps=11, callbacks=(), **arguments):
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_epochs=-1,
-        max_steps=steps,
-        val_check_interval=3,
-        check_val_every_n_epoch=None,
-        limit_val_batches=1,
-        use_distributed_sampler=False,
-        callbacks=list(callbacks),
-    )
-    trainer.fit(module, datamodule=data_module(root), **arguments)
-    assert trainer.global_step == steps
-    return module
+@pytest.fixture
+def fit(quiet_trainer, pictures):
+    """Return a function that trains on the pictures, with a validation every three iterations."""
+
+    def run(module, *, steps=11, callbacks=(), **arguments):
+        trainer = quiet_trainer(
+            max_epochs=-1,
+            max_steps=steps,
+            val_check_interval=3,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1,
+            callbacks=list(callbacks),
+        )
+        trainer.fit(module, datamodule=data_module(pictures), **arguments)
+        assert trainer.global_step == steps
+        return module
+
+    return run
 
 
 @pytest.mark.parametrize("kind", [Painter, Rivals])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, pictures, kind, accumulate):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, fit, kind, accumulate):
     settings = {"noise": 1.0, "lr": 0.05, "clip": 1.0, "validate_with": "image", "accumulate": accumulate}
     if kind is Painter:
         settings |= {"adam": True, "schedule": lambda step: 1 / (1 + step)}
     stops = range(3, 9)  # an epoch has 4 batches, validation comes every 3
     saves = [Save(tmp_path / f"{stop}.ckpt", stop) for stop in stops]
-    straight = fit(kind(**settings), pictures, callbacks=saves)
+    straight = fit(kind(**settings), callbacks=saves)
     for stop in stops:
         torch.rand(stop)  # another process has drawn other numbers
         resumed = kind(**settings)
         assert not same(straight, resumed)
-        fit(resumed, pictures, ckpt_path=tmp_path / f"{stop}.ckpt", weights_only=True)
+        fit(resumed, ckpt_path=tmp_path / f"{stop}.ckpt", weights_only=True)
         assert same(straight, resumed), f"resumed after iteration {stop}"
 
 
-def test_a_checkpoint_after_the_end_of_fit_continues_too(tmp_path, pictures):
+def test_a_checkpoint_after_the_end_of_fit_continues_too(tmp_path, fit):
     settings = {"noise": 1.0, "lr": 0.05, "validate_with": "image"}
     start = Rivals(**settings)
-    straight = fit(copy.deepcopy(start), pictures)
-    stopped = fit(start, pictures, steps=6)
+    straight = fit(copy.deepcopy(start))
+    stopped = fit(start, steps=6)
     stopped.trainer.save_checkpoint(tmp_path / "a.ckpt")
     assert not same(straight, stopped)
-    assert same(straight, fit(Rivals(**settings), pictures, ckpt_path=tmp_path / "a.ckpt", weights_only=True))
+    assert same(straight, fit(Rivals(**settings), ckpt_path=tmp_path / "a.ckpt", weights_only=True))

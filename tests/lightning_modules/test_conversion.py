@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.base import StyleTransferModule, load_checkpoint
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.conversion import convert_state, read_state
 from lightning_modules.errors import ImpastoError
 
@@ -18,7 +19,7 @@ class Toy(StyleTransferModule):
         self.head = nn.Linear(2, 2)
         self.register_buffer("mean", torch.zeros(2))
 
-    def _render(self, content, *, style, prompt, mask, alpha):
+    def _render(self, content, manner):
         return content
 
     def training_step(self, batch, batch_idx):

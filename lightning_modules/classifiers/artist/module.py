@@ -41,6 +41,8 @@ class ArtistClassification(Experiment):
         shuffle: Share of crops that turn grey, and of those whose channels are permuted.
         spoil: Blur, noise and JPEG compression on half of the crops.
         smoothing: s, the share of the target that all artists get alike.
+        clip: See `ManualOptimization`.
+        accumulate: See `ManualOptimization`.
 
     Raises:
         ImpastoError: If pretrained weights are asked for a network that has none.
@@ -62,8 +64,10 @@ class ArtistClassification(Experiment):
         shuffle: float = 0.07,
         spoil: bool = True,
         smoothing: float = 0.05,
+        clip: float | None = None,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(clip=clip, accumulate=accumulate)
         if weights == "pretrained" and network != "vgg16":
             raise ImpastoError(f"There are no pretrained weights of a {network} network: choose weights random.")
         self.make_optimizer = optimizer
@@ -106,11 +110,7 @@ class ArtistClassification(Experiment):
         optimizer = self.make_optimizer(groups)
         if self.make_scheduler is None:
             return optimizer
-        schedule = self.make_scheduler(optimizer)
-        return cast(
-            OptimizerLRScheduler,
-            {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}},
-        )
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits over `artists`, ``(B, A)``, of ``(B, 3, H, W)`` in [0, 1]."""
@@ -118,15 +118,16 @@ class ArtistClassification(Experiment):
         logits: Tensor = self.network(images)
         return logits
 
-    def training_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Name the painters of one batch of crops."""
         pictures, labels = batch.style, batch.artist
         if batch.reference is not None:
             pictures, labels = torch.cat((pictures, batch.reference)), labels.repeat(2)
-        logits = self(self.augment(pictures))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        with self.optimizing(self._optimizers()[0]) as backward:
+            logits = self(self.augment(pictures))
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+            backward(loss)
         self.log_terms({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()})
-        return loss
 
     def validation_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the logits of a batch of paintings, ``(B, A)``; callbacks make metrics of them."""

@@ -112,8 +112,8 @@ def test_all_batches_have_the_same_style_and_no_more_frames_than_asked_for(train
 
     seen = []
 
-    def render(self, content, *, style, **_):
-        seen.append((len(content), style[:1].clone()))
+    def render(self, content, manner):
+        seen.append((len(content), manner.style[:1].clone()))
         return content
 
     monkeypatch.setattr(stub_method.Stub, "_render", render)
@@ -125,7 +125,7 @@ def test_all_batches_have_the_same_style_and_no_more_frames_than_asked_for(train
 def test_ctrl_c_leaves_nothing_half_written(trained, clips, monkeypatch, capsys):
     import stub_method
 
-    def render(self, content, **_):
+    def render(self, content, manner):
         if len(content) < 4:
             raise KeyboardInterrupt
         return content
@@ -141,7 +141,7 @@ def test_ctrl_c_leaves_nothing_half_written(trained, clips, monkeypatch, capsys)
 def test_frames_that_do_not_fit_into_memory_are_one_sentence(trained, monkeypatch, capsys):
     import stub_method
 
-    def render(self, content, **_):
+    def render(self, content, manner):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(stub_method.Stub, "_render", render)

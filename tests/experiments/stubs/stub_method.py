@@ -30,8 +30,8 @@ class Stub(StyleTransferModule):
             backward(loss)
         self.log_terms({"total": loss})
 
-    def _render(self, content, *, alpha, **_):
-        return content + alpha * (self.net(content) - content)
+    def _render(self, content, manner):
+        return content + manner.alpha * (self.net(content) - content)
 
 
 class Samples(Dataset):

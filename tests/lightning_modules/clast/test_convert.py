@@ -2,7 +2,7 @@ import pytest
 import torch
 import yaml
 
-from lightning_modules.base import load_checkpoint
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.clast import module
 from lightning_modules.clast.convert import convert, rename
 from lightning_modules.errors import ImpastoError

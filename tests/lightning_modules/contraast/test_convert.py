@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.base import load_checkpoint
+from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.contraast.convert import convert
 from lightning_modules.contraast.networks import Decoder, Transform
 from lightning_modules.errors import ImpastoError

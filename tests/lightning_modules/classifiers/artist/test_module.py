@@ -53,7 +53,6 @@ def trainer(folder, steps, **settings):
         accelerator="cpu",
         max_steps=steps,
         max_epochs=-1,
-        gradient_clip_val=1.0,
         logger=CSVLogger(folder, name="artist", version="a"),
         callbacks=[ArtistAccuracy()],
         enable_checkpointing=False,

@@ -1,0 +1,98 @@
+"""The way back: from a checkpoint, or from a recipe alone, to a method that paints."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.errors import ImpastoError
+from lightning_modules.experiment import Experiment, check_sources, signature_of
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> StyleTransferModule:
+    """Rebuild a trained method from a checkpoint alone.
+
+    Args:
+        path: A checkpoint that a run of this repo wrote.
+        device: Where the module goes.
+
+    Returns:
+        The module in evaluation mode.
+
+    Raises:
+        ImpastoError: If the file is missing, unreadable, or was not written by this repo.
+    """
+    checkpoint, recipe = _read(Path(path))
+    signature = signature_of(checkpoint, str(path))
+    module = build(recipe)
+    module.recipe = signature["recipe"]
+    check_sources(signature["frozen"], module.frozen_sources())
+    module.load_state_dict(checkpoint["state_dict"])
+    return module.to(device).eval()
+
+
+def checkpoint_class(path: str | Path) -> type[Any]:
+    """Return the class of the method that a checkpoint holds, without building it.
+
+    Raises:
+        ImpastoError: As of `load_checkpoint`, or if there is no such class any more.
+    """
+    _, recipe = _read(Path(path))
+    return class_of(recipe)
+
+
+def class_of(recipe: Mapping[str, Any]) -> type[Any]:
+    """Return the class that a recipe names.
+
+    Raises:
+        ImpastoError: If there is none of that name.
+    """
+    package, _, name = str(recipe.get("class_path")).rpartition(".")
+    try:
+        return cast(type[Any], getattr(importlib.import_module(package), name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImpastoError(f"The model cannot be configured: there is no class {recipe.get('class_path')}.") from error
+
+
+def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
+    """Instantiate a module from ``{"class_path": ..., "init_args": {...}}``.
+
+    Raises:
+        ImpastoError: If the recipe does not name a method, its arguments do not fit, or weights are missing.
+    """
+    found = class_of(recipe)
+    if issubclass(found, Experiment) and not issubclass(found, StyleTransferModule):
+        path = recipe["class_path"]
+        raise ImpastoError(f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(StyleTransferModule, "model", required=True)
+    try:
+        config = parser.parse_object({"model": dict(recipe)})
+    except Exception as error:
+        raise ImpastoError(f"The model cannot be configured: {str(error).strip().splitlines()[-1]}") from error
+    try:
+        return cast(StyleTransferModule, parser.instantiate(config).model)
+    except ValueError as error:
+        # jsonargparse wraps what a constructor raises, such as missing weights, in pages of its own.
+        if isinstance(error.__cause__, ImpastoError):
+            raise error.__cause__ from None
+        raise
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a checkpoint and the recipe in it."""
+    if not path.is_file():
+        raise ImpastoError(f"There is no checkpoint at {path}; train one with `make train-clast`.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ImpastoError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}).") from error
+    signature = signature_of(checkpoint, str(path))
+    if signature["recipe"] is None:
+        raise ImpastoError(f"{path} does not say how its model was configured: it was not written by `impasto fit`.")
+    return checkpoint, yaml.safe_load(signature["recipe"])

@@ -1,0 +1,168 @@
+"""Manual optimisation, settled once: one optimiser's share of a step, or several losses' gradients kept apart."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.optim.ranks import average_over_ranks
+from lightning_modules.optim.roles import Combine, RoleGradients
+
+
+class Backward(Protocol):
+    """What `ManualOptimization.optimizing` yields: call it with a loss of one optimiser."""
+
+    def __call__(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Accumulate the gradients of ``loss``."""
+
+
+class ManualOptimization(LightningModule):
+    """A Lightning module that steps its optimisers by hand, any number of them and in any order.
+
+    * A window is ``accumulate`` micro-batches; every optimiser that takes part in it steps at its end. Windows are the
+      iterations: ``trainer.global_step`` counts them, however many optimisers a method has and whichever of them step
+      (Lightning counts every ``optimizer.step()``), so ``max_steps`` and checkpoint intervals in YAML are iterations.
+    * Gradient clipping and accumulation, which Lightning refuses under manual optimisation, work for all of them.
+    * A loss may come in several backward passes, over chunks of a batch too large for one. Gradients are averaged over
+      ranks once, when the window ends: one reduction, whatever was run before, and plain ``ddp`` suffices for
+      optimisers that alternate.
+
+    Args:
+        clip: Largest norm of one optimiser's gradients; None leaves them alone.
+        accumulate: Micro-batches that share one optimiser step.
+    """
+
+    def __init__(self, *, clip: float | None = None, accumulate: int = 1) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.clip = clip
+        self.accumulate = accumulate
+        self._roles: dict[int, RoleGradients] = {}
+        self._counted = False
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Refuse half precision with loss scaling; a subclass that overrides this calls it first.
+
+        Raises:
+            ImpastoError: If the Trainer runs in float16.
+        """
+        precision = str(self.trainer.precision)
+        if precision.startswith(("16", "transformer-engine-float16")):
+            raise ImpastoError(
+                f"The precision {precision} scales losses for one optimiser and overflows in projection heads: "
+                "take bf16-mixed (overlays/bf16.yaml), which needs no scaling."
+            )
+
+    @property
+    def window_ends(self) -> bool:
+        """Whether the micro-batch at hand is the last one of its window."""
+        loop = self.trainer.fit_loop.epoch_loop
+        return (loop.batch_idx + 1) % self.accumulate == 0 or bool(self.trainer.is_last_batch)
+
+    @contextmanager
+    def optimizing(self, optimizer: LightningOptimizer) -> Iterator[Backward]:
+        """Run one optimiser's share of a training step: toggle, backward, reduce, clip, step, zero, and its schedule.
+
+        Parameters of the other optimisers do not require gradients inside the block, so what is computed in it costs
+        nothing for them and leaves no gradient behind. The step happens when the block closes, at the window's end.
+
+        Args:
+            optimizer: One of ``self.optimizers()``.
+
+        Yields:
+            A function to call with the loss, once or several times; gradients add up.
+        """
+
+        def backward(loss: Tensor, *, retain_graph: bool = False) -> None:
+            self.manual_backward(loss / self.accumulate, retain_graph=retain_graph)
+
+        with optimizer.toggle_model(sync_grad=False):
+            yield backward
+        if not self.window_ends:
+            return
+        parameters = _parameters(optimizer)
+        averaged = average_over_ranks([parameter.grad for parameter in parameters], parameters)
+        for parameter, gradient in zip(parameters, averaged, strict=True):
+            parameter.grad = gradient
+        self._step(optimizer)
+
+    @contextmanager
+    def role_gradients(
+        self, optimizer: LightningOptimizer, roles: Sequence[str], combine: Combine
+    ) -> Iterator[RoleGradients]:
+        """As `optimizing`, for several losses whose gradients a method combines itself.
+
+        The gradients of every role are summed over the window and averaged over ranks before ``combine`` sees them: a
+        projection is not linear, and would otherwise depend on how the batch was split.
+
+        Args:
+            optimizer: One of ``self.optimizers()``.
+            roles: Names of the losses, the same in every micro-batch and on every rank.
+            combine: See `lightning_modules.optim.roles.Combine`.
+
+        Yields:
+            An object whose ``backward(role, loss)`` keeps a role's gradients.
+        """
+        key = self._optimizers().index(optimizer)
+        if key not in self._roles:
+            self._roles[key] = RoleGradients(_parameters(optimizer), roles, self.manual_backward, self.accumulate)
+        with optimizer.toggle_model(sync_grad=False):
+            yield self._roles[key]
+        if not self.window_ends:
+            return
+        self._roles.pop(key).write(combine)
+        self._step(optimizer)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Forget which optimiser counted the last window; a subclass that overrides this calls it."""
+        self._counted = False
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Count a window in which no optimiser stepped: it is an iteration too."""
+        if self.window_ends and not self._counted:
+            progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            progress.increment_ready()
+            progress.increment_completed()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip here: the one place that Lightning reaches with the final gradients."""
+        if self.clip is None:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.clip)
+
+    def _step(self, optimizer: LightningOptimizer) -> None:
+        if self._counted:
+            self._leave_global_step_alone(optimizer)
+        self._counted = True
+        optimizer.step()
+        optimizer.zero_grad()
+        self._step_schedulers(optimizer)
+
+    def _step_schedulers(self, optimizer: LightningOptimizer) -> None:
+        # With the optimiser and not in `on_train_batch_end`: callbacks come before that hook, and a checkpoint that
+        # one of them saves there would be an iteration behind in its learning rates.
+        schedulers = self.lr_schedulers()
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            if scheduler is not None and scheduler.optimizer is optimizer.optimizer:
+                scheduler.step()
+
+    def _optimizers(self) -> list[LightningOptimizer]:
+        optimizers = self.optimizers()
+        return cast(list[LightningOptimizer], optimizers if isinstance(optimizers, list) else [optimizers])
+
+    def _leave_global_step_alone(self, optimizer: LightningOptimizer) -> None:
+        # The manual loop installs counting hooks on every optimiser before each batch; only one step a window may
+        # count, or max_steps would mean iterations times optimisers (lightning#17958).
+        profiler = self.trainer.profiler  # type: ignore[attr-defined]
+        optimizer._on_before_step = lambda: profiler.start("optimizer_step")
+        optimizer._on_after_step = lambda: profiler.stop("optimizer_step")
+
+
+def _parameters(optimizer: LightningOptimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
