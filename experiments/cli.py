@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -107,8 +107,12 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         hint = nearest(command, [*TRAINER_COMMANDS, *available])
         return _complain(f"'{command}' is not a command{hint}; `impasto --help` lists them.", 2)
     module = importlib.import_module(f"experiments.commands.{available[command].stem}")
-    parser = ArgumentParser(prog=f"impasto {command}", description=module.__doc__)
+    parser = ArgumentParser(
+        prog=f"impasto {command}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     module.add_arguments(parser)
+    if {"-h", "--help"} & set(arguments) and hasattr(module, "epilog"):
+        parser.epilog = module.epilog(arguments)
     return module.main(parser.parse_args(arguments)) or 0
 
 

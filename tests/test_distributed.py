@@ -31,7 +31,7 @@ class Witness(Callback):
 OVERLAY = """
 trainer:
   devices: 2
-  strategy: ddp_find_unused_parameters_true
+  strategy: ddp
   max_steps: 3
   callbacks+:
     - class_path: witness.Witness

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lightning_modules.controls import Control, Value
 
 MAX_SIDE = 1024
 
@@ -51,25 +55,50 @@ def build(runs: Path, device: str) -> Any:
     if not checkpoints:
         raise ImpastoError(f"There is no checkpoint under {runs}: train a method first, e.g. `make train-clast`.")
     with gradio.Blocks(title="Impasto", analytics_enabled=False) as page:
-        gradio.Markdown("# Impasto\nGive a prompt **or** a style image.")
+        gradio.Markdown("# Impasto\nGive a prompt **or** a style image; a mask, where only a part is to be painted.")
         with gradio.Row():
             with gradio.Column():
                 checkpoint = gradio.Dropdown(checkpoints, value=checkpoints[0], label="checkpoint")
                 content = gradio.Image(label="photograph", type="numpy")
                 prompt = gradio.Textbox(label="prompt", placeholder="a painter's name")
                 style = gradio.Image(label="style image", type="numpy")
+                mask = gradio.Image(label="mask: bright where to paint", type="numpy")
                 alpha = gradio.Slider(0.0, 2.0, value=1.0, step=0.05, label="strength")
-                button = gradio.Button("paint", variant="primary")
-            painting = gradio.Image(label="painting", format="png")
+            result = gradio.Image(label="painting", format="png")
 
-        def paint_or_explain(*inputs: Any) -> NDArray[Any]:
-            try:
-                return stylize(*inputs, device=device)
-            except ImpastoError as error:
-                raise gradio.Error(str(error)) from error
+        @gradio.render(inputs=checkpoint)  # type: ignore[untyped-decorator]
+        def offer(chosen: str) -> None:
+            declared = _model(chosen, device).controls
+            fields = [_field(gradio, control) for control in declared]
+            button = gradio.Button("paint", variant="primary")
 
-        button.click(paint_or_explain, [checkpoint, content, prompt, style, alpha], painting)
+            def paint_or_explain(*inputs: Any) -> NDArray[Any]:
+                chosen, photograph, words, painting, region, strength, *values = inputs
+                controls = dict(zip([control.name for control in declared], values, strict=True))
+                try:
+                    return stylize(chosen, photograph, words, painting, region, strength, controls, device=device)
+                except ImpastoError as error:
+                    raise gradio.Error(str(error)) from error
+
+            button.click(paint_or_explain, [checkpoint, content, prompt, style, mask, alpha, *fields], result)
+
     return page
+
+
+def _field(gradio: Any, control: Control) -> Any:
+    """Return the input that suits a control."""
+    if isinstance(control.default, bool):
+        return gradio.Checkbox(control.default, label=control.name, info=control.help)
+    if isinstance(control.default, str):
+        if control.choices:
+            return gradio.Dropdown(list(control.choices), value=control.default, label=control.name, info=control.help)
+        return gradio.Textbox(control.default, label=control.name, info=control.help)
+    if math.isinf(control.low) or math.isinf(control.high):
+        return gradio.Number(control.default, label=control.name, info=f"{control.help} {control.takes()}.")
+    step = 1 if isinstance(control.default, int) else (control.high - control.low) / 100
+    return gradio.Slider(
+        control.low, control.high, value=control.default, step=step, label=control.name, info=control.help
+    )
 
 
 def find_checkpoints(runs: Path) -> list[str]:
@@ -83,7 +112,9 @@ def stylize(
     content: NDArray[Any] | None,
     prompt: str,
     style: NDArray[Any] | None,
+    mask: NDArray[Any] | None,
     alpha: float,
+    controls: Mapping[str, Value],
     *,
     device: str,
 ) -> NDArray[Any]:
@@ -94,7 +125,9 @@ def stylize(
         content: ``(H, W, 3)``, uint8, RGB.
         prompt: Text; empty where a style image is given.
         style: ``(h, w, 3)``, uint8, RGB, or None.
+        mask: ``(h, w, 3)``, uint8, bright where to paint, or None for everywhere.
         alpha: Strength.
+        controls: Values of the method's inference controls.
         device: Where to compute.
 
     Returns:
@@ -105,6 +138,7 @@ def stylize(
     """
     import torch
 
+    from datamodules.masks import fit_mask
     from experiments.painting.inference import fit_within, paint
     from lightning_modules.errors import ImpastoError
 
@@ -113,12 +147,16 @@ def stylize(
 
     if content is None:
         raise ImpastoError("Upload a photograph first.")
+    photograph = tensor(content)
+    height, width = photograph.shape[-2:]
     painted = paint(
         _model(checkpoint, device),
-        tensor(content),
+        photograph,
         style=None if style is None else tensor(style),
         prompt=prompt.strip() or None,
+        mask=None if mask is None else fit_mask(tensor(mask).mean(0, keepdim=True), height, width),
         alpha=alpha,
+        controls=controls,
     )
     pixels: NDArray[Any] = (painted * 255 + 0.5).byte().permute(1, 2, 0).numpy()
     return pixels

@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `impasto stylize --help` must not cost the seconds of `import torch`
+    from lightning_modules.base import StyleTransferModule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `impasto stylize`."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="a .ckpt file, or the folder of a run")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--checkpoint", type=Path, help="a .ckpt file, or the folder of a run")
+    model.add_argument("--method", help="a method that needs no training, by its name")
+    model.add_argument(
+        "--config", type=Path, action="append", help="the same by YAML files, as `impasto fit` takes them"
+    )
+    parser.add_argument("--profile", default="tiny", help="of --method: its YAML file (default: tiny)")
     parser.add_argument("--content", type=Path, required=True, help="a photograph, a video, or a folder of them")
     parser.add_argument("--style", type=Path, help="a painting to follow")
     parser.add_argument("--prompt", help="a style in words, for example a painter's name")
     parser.add_argument("--alpha", type=float, default=1.0, help="strength: 0 none, 1 as trained, more exaggerates")
+    region = parser.add_mutually_exclusive_group()
+    region.add_argument(
+        "--mask",
+        type=Path,
+        help="paint only where this picture is bright (or opaque); or a folder with a mask for each",
+    )
+    region.add_argument(
+        "--box", metavar="X0,Y0,X1,Y1", help="paint only there: pixels, or shares such as 0.1,0.2,0.6,1.0"
+    )
+    parser.add_argument(
+        "--set", dest="controls", metavar="CONTROL=VALUE", type=_assignment, action="append", default=[],
+        help="an inference control of the method; --checkpoint RUN --help lists them",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write, or folder (made where it is missing)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a method that draws random numbers (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
@@ -29,6 +53,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--heatmap", type=Path, metavar="FILE",
         help="of one video, also write how much adjacent frames differ, as a picture (.png) or a video (.mp4)",
     )  # fmt: skip
+
+
+def epilog(arguments: Sequence[str]) -> str:
+    """Return what `--help` adds: the inference controls of the method that the command line names."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--method")
+    parser.add_argument("--profile", default="tiny")
+    known, _ = parser.parse_known_args([word for word in arguments if word not in {"-h", "--help"}])
+    if known.checkpoint is None and known.method is None:
+        return ""
+    found = _method_of(known)
+    lines = [f"  {control.describe()}" for control in getattr(found, "controls", ())]
+    title = f"controls of {found.__name__}, for --set:" if lines else f"{found.__name__} has no controls for --set."
+    return "\n".join([title, *lines])
+
+
+def _method_of(named: argparse.Namespace) -> type[StyleTransferModule]:
+    import yaml
+
+    from experiments.painting.inference import find_checkpoint, profile_of
+    from lightning_modules.checkpoints import checkpoint_class, class_of
+
+    if named.checkpoint is not None:
+        return checkpoint_class(find_checkpoint(named.checkpoint))
+    return class_of(yaml.safe_load(profile_of(named.method, named.profile).read_text(encoding="utf-8"))["model"])
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"'{text}' is not CONTROL=VALUE")
+    return name.strip(), value.strip()
 
 
 def main(args: argparse.Namespace) -> int:
@@ -60,8 +117,8 @@ def main(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from lightning_modules.errors import ImpastoError
 
-    if (args.style is None) == (args.prompt is None):
-        raise ImpastoError("Say which style: give either --prompt TEXT or --style IMAGE.")
+    if args.style is None and args.prompt is None:
+        raise ImpastoError("Say which style: give --prompt TEXT or --style IMAGE.")
     if args.prompt is not None and not args.prompt.strip():
         raise ImpastoError("The prompt is empty: name a painter or a technique.")
     if not math.isfinite(args.alpha):
@@ -70,5 +127,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ImpastoError("--max-side must be at least 1 pixel.")
     if args.batch < 1:
         raise ImpastoError("--batch must be at least 1 frame.")
-    if not args.content.exists():
-        raise ImpastoError(f"There is no content at {args.content}.")
+    for name in ("content", "style", "mask"):
+        given = getattr(args, name)
+        if given is not None and not given.exists():
+            raise ImpastoError(f"There is no {name} at {given}.")

@@ -1,5 +1,6 @@
 """What `impasto stylize` and `impasto demo` share: a model from a checkpoint or a run, a device, pictures that fit."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import load_checkpoint
+from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 
+FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -52,6 +55,43 @@ def load_model(path: Path, device: str) -> StyleTransferModule:
     return load_checkpoint(find_checkpoint(path), choose_device(device))
 
 
+def load_untrained(configs: Sequence[Path], device: str) -> StyleTransferModule:
+    """Build a method that needs no training from the YAML files of its experiment.
+
+    Args:
+        configs: As `impasto fit --config` takes them, one after the other.
+        device: One of `DEVICES`.
+
+    Raises:
+        ImpastoError: If the method learns from a training set, or stylises nothing.
+    """
+    from experiments.training import main  # LightningCLI, which a checkpoint does not need
+
+    files = [word for path in configs for word in ("--config", str(path))]
+    model = main(["fit", *files, "--trainer.logger", "false"], run=False).model
+    name = type(model).__name__
+    if model.trains:
+        raise ImpastoError(f"{name} must be trained first: run `make train-{model.method}`, then give --checkpoint.")
+    if not isinstance(model, StyleTransferModule):
+        raise ImpastoError(f"{name} restyles no pictures: choose a method that does.")
+    return model.to(choose_device(device)).eval()
+
+
+def profile_of(method: str, profile: str) -> Path:
+    """Return the YAML file of a method's profile.
+
+    Raises:
+        ImpastoError: If there is none.
+    """
+    path = FOLDER / method / f"{profile}.yaml"
+    if not path.is_file():
+        known = sorted(found.stem for found in path.parent.glob("*.yaml"))
+        methods = sorted(found.parent.name for found in FOLDER.glob("*/tiny.yaml"))
+        there = f"it has {', '.join(known)}" if known else f"there is no such method, only {', '.join(methods)}"
+        raise ImpastoError(f"{method} has no profile '{profile}': {there}.")
+    return path
+
+
 def fit_within(image: Tensor, max_side: int | None) -> Tensor:
     """Shrink ``(3, H, W)`` so that no side is longer than ``max_side`` pixels; smaller pictures stay as they are."""
     longest = max(image.shape[-2:])
@@ -68,7 +108,9 @@ def paint(
     *,
     style: Tensor | None = None,
     prompt: str | None = None,
+    mask: Tensor | None = None,
     alpha: float = 1.0,
+    controls: Mapping[str, Value] | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Stylize one picture, the same way whatever was painted before.
@@ -78,7 +120,9 @@ def paint(
         content: ``(3, H, W)``, RGB in [0, 1].
         style: ``(3, h, w)``, RGB in [0, 1].
         prompt: Text, instead of a style image.
+        mask: ``(1, H, W)`` in [0, 1]: where to paint.
         alpha: Strength; 1 is the trained one.
+        controls: Values of the method's inference controls.
         seed: Of the random numbers that a method may draw.
 
     Returns:
@@ -90,8 +134,9 @@ def paint(
     torch.manual_seed(seed)
     on_device = content[None].to(model.device)
     condition = None if style is None else style[None].to(model.device)
+    region = None if mask is None else mask[None].to(model.device)
     try:
-        painted = model.stylize(on_device, style=condition, prompt=prompt, alpha=alpha)
+        painted = model.stylize(on_device, style=condition, prompt=prompt, mask=region, alpha=alpha, controls=controls)
     except (MemoryError, RuntimeError) as error:
         if "memory" not in str(error).lower():
             raise

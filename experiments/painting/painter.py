@@ -8,10 +8,14 @@ from typing import Any
 from rich.progress import Progress
 
 from datamodules.images import ImageReadError, read_image, write_image
+from datamodules.masks import parse_box
 from datamodules.video_probe import VideoReadError
-from experiments.painting.inference import fit_within, load_model, paint
+from experiments.painting.inference import fit_within, load_model, load_untrained, paint, profile_of
 from experiments.painting.plan import Job, is_video
+from experiments.painting.regions import Region
 from experiments.painting.video import VideoPainter
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.controls import resolve_controls
 
 
 class Painter:
@@ -25,11 +29,13 @@ class Painter:
     def __init__(self, args: argparse.Namespace, with_videos: bool) -> None:
         self._args = args
         self._style = None if args.style is None else fit_within(read_image(args.style), args.max_side)
-        self._model = load_model(args.checkpoint, args.device)
+        self._region = Region(args.mask, None if args.box is None else parse_box(args.box))
+        self._model = _load(args)
         self._how: dict[str, Any] = {
             "style": self._style,
             "prompt": args.prompt,
             "alpha": args.alpha,
+            "controls": resolve_controls(self._model.controls, dict(args.controls), type(self._model).__name__),
             "seed": args.seed,
         }
         self.videos = self._video_painter() if with_videos else None
@@ -41,14 +47,21 @@ class Painter:
     def paint(self, source: Path, target: Path, progress: Progress) -> int:
         """Paint one file, and return the number of files painted: 1."""
         if self.videos is not None and is_video(source):
-            self.videos.paint(source, target, progress, heatmap=self._args.heatmap)
+            self.videos.paint(source, target, progress, heatmap=self._args.heatmap, region=self._region)
         else:
             self._paint_picture(source, target)
         return 1
 
     def _paint_picture(self, source: Path, target: Path) -> None:
         content = fit_within(read_image(source), self._args.max_side)
-        write_image(paint(self._model, content, **self._how), target)
+        mask = self._region.of(source, (content.shape[-2], content.shape[-1]))
+        write_image(paint(self._model, content, mask=mask, **self._how), target)
+
+
+def _load(args: argparse.Namespace) -> StyleTransferModule:
+    if args.checkpoint is not None:
+        return load_model(args.checkpoint, args.device)
+    return load_untrained(args.config or [profile_of(args.method, args.profile)], args.device)
 
 
 def paint_folder(jobs: list[Job], painter: Painter, progress: Progress) -> int:

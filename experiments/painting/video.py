@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from datamodules.video import WRITABLE_VIDEOS, VideoReader, VideoWriter
 from datamodules.video_probe import VideoLayout
 from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
+from experiments.painting.regions import Region
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.weights import WeightsSource, load_lpips
 from metrics.base import stand_in_suffix
@@ -32,6 +35,7 @@ class VideoPainter:
         style: ``(3, h, w)``, RGB in [0, 1], or None.
         prompt: Text, instead of a style image.
         alpha: Strength; 1 is the trained one.
+        controls: Values of the method's inference controls.
         seed: Of the random numbers that a method may draw, set anew before every batch.
         batch: Frames that are painted at once.
         max_side: Pixels that the longer side is shrunk to where it has more.
@@ -48,6 +52,7 @@ class VideoPainter:
         style: Tensor | None = None,
         prompt: str | None = None,
         alpha: float = 1.0,
+        controls: Mapping[str, Value] | None = None,
         seed: int = 0,
         batch: int = 4,
         max_side: int | None = None,
@@ -58,13 +63,22 @@ class VideoPainter:
             "style": None if style is None else style[None].to(model.device),
             "prompt": prompt,
             "alpha": alpha,
+            "controls": controls,
         }
         self._seed = seed
         self._batch = batch
         self._max_side = max_side
         self.steadiness = Steadiness(load_lpips(weights, trunk="alex"))
 
-    def paint(self, source: Path, target: Path, progress: Progress, *, heatmap: Path | None = None) -> None:
+    def paint(
+        self,
+        source: Path,
+        target: Path,
+        progress: Progress,
+        *,
+        heatmap: Path | None = None,
+        region: Region = Region(),
+    ) -> None:
         """Paint one clip; times, size, rotation and sound are those of the source.
 
         Args:
@@ -72,12 +86,14 @@ class VideoPainter:
             target: The file to write.
             progress: Gets one more bar.
             heatmap: Also write a heat map of the differences of adjacent frames, as a picture or as a video.
+            region: Where to paint, the same in every frame.
 
         Raises:
             ImpastoError: If the clip cannot be read, painted or written; nothing is left of what was written then.
         """
         reader = VideoReader(source)
         layout = _shrunk(reader.layout, self._max_side)
+        mask = region.of(source, layout.size)
         task = progress.add_task(escape(source.name), total=reader.count)
         self.steadiness.begin()
         heat = nullcontext() if heatmap is None else _heat_map(heatmap, layout, reader.count)
@@ -85,7 +101,7 @@ class VideoPainter:
         with heat as differences, VideoWriter(target, layout, sound=source) as writer:
             for frames in reader.batches(self._batch):
                 content = _fitted(frames.pictures, layout.size)
-                stylized = self._stylize(content)
+                stylized = self._stylize(content, mask)
                 writer.write(frames._replace(pictures=stylized))
                 self.steadiness.update(content.to(self._model.device), stylized.to(self._model.device))
                 if differences is not None:
@@ -100,10 +116,11 @@ class VideoPainter:
                 file=sys.stderr,
             )
 
-    def _stylize(self, content: Tensor) -> Tensor:
+    def _stylize(self, content: Tensor, mask: Tensor | None) -> Tensor:
         torch.manual_seed(self._seed)
+        region = None if mask is None else mask[None].to(self._model.device)
         try:
-            return self._model.stylize(content.to(self._model.device), **self._condition).cpu()
+            return self._model.stylize(content.to(self._model.device), mask=region, **self._condition).cpu()
         except (MemoryError, RuntimeError) as error:
             if "memory" not in str(error).lower():
                 raise

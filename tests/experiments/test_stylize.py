@@ -66,7 +66,7 @@ def test_alpha_seed_and_size(trained, pictures):
         ("--content nowhere.png --prompt a --out o", "There is no content at nowhere.png"),
         ("--content in/a.jpg --style broken/text.jpg --out o.png", "is not a picture"),
         ("--content in/a.jpg --out o.png", "--prompt TEXT or --style IMAGE"),
-        ("--content in/a.jpg --prompt a --style in/a.jpg --out o.png", "--prompt TEXT or --style IMAGE"),
+        ("--content in/a.jpg --prompt a --style in/a.jpg --out o.png", "a style image or a text prompt, not both"),
         ("--content in/a.jpg --prompt= --out o.png", "prompt is empty"),
         ("--content in/a.jpg --prompt a --alpha nan --out o.png", "--alpha"),
         ("--content in/a.jpg --prompt a --max-side 0 --out o.png", "--max-side"),

@@ -4,9 +4,11 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import build, load_checkpoint
+from lightning_modules.controls import Control
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.types import StyleBatch
@@ -47,6 +49,33 @@ class Tinter(StyleTransferModule):
 
 class TextOnly(Tinter):
     conditions = frozenset({"text"})
+
+
+class Local(Tinter):
+    """Paints a region, which it cannot do without, and takes a control."""
+
+    conditions = frozenset({"image", "text", "region"})
+    requires = frozenset({"region"})
+    controls = (Control("gain", 1.0, "Brightness.", low=0.0, high=2.0),)
+
+    def _render(self, content, manner):
+        self.mask = manner.mask
+        return manner.controls["gain"] * super()._render(content, manner)
+
+
+class Fitter(Tinter):
+    """Fits one colour to the style by gradient steps, for every picture anew."""
+
+    optimises = True
+
+    def _render(self, content, manner):
+        goal = torch.full_like(content, 0.25) if manner.style is None else manner.style.mean((2, 3), keepdim=True)
+        painted = content.clone().requires_grad_()
+        for _ in range(20):
+            loss = (painted - goal).square().sum() + 0 * self.mix(content).sum()
+            (slope,) = torch.autograd.grad(loss, painted)
+            painted = (painted - 0.25 * slope).detach().requires_grad_()
+        return painted
 
 
 def pictures(batch=2, height=20, width=24, seed=0):
@@ -143,6 +172,100 @@ def test_conditions_that_do_not_fit(condition, words):
 def test_a_condition_that_the_method_does_not_take():
     says(lambda: TextOnly().stylize(pictures(), style=pictures()), "TextOnly", "image", "only text")
     says(lambda: TextOnly(validate_with="image"), "TextOnly", "image", "text")
+
+
+# ---- regions ---------------------------------------------------------------------------------------------------------
+
+
+def half_masks(batch=2):
+    mask = torch.zeros(batch, 1, 20, 24)
+    mask[..., :12] = 1
+    return mask
+
+
+@pytest.mark.parametrize("mask", [half_masks(), half_masks(1), half_masks().bool(), half_masks().half()])
+def test_a_mask_paints_where_it_is_one_and_leaves_every_other_bit(mask):
+    content, local = pictures(), Local()
+    result = local.stylize(content, prompt="x" * 50, mask=mask)
+    assert torch.equal(result[..., 12:], content[..., 12:])
+    assert torch.allclose(result[..., :12], torch.tensor(0.5))
+    assert local.mask.shape == (2, 1, 32, 32)
+    assert local.mask.dtype == content.dtype
+    assert torch.equal(local.mask[..., :20, :24], half_masks())
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (torch.ones(2, 20, 24), ("mask", "(B, 1, 20, 24)", "(2, 20, 24)")),
+        (torch.ones(2, 3, 20, 24), ("(2, 3, 20, 24)",)),
+        (torch.ones(2, 1, 24, 20), ("(2, 1, 24, 20)",)),
+        (torch.ones(3, 1, 20, 24), ("3 masks", "2 content")),
+        (255 * torch.ones(2, 1, 20, 24), ("mask", "[0, 1]", "255")),
+        (torch.full((2, 1, 20, 24), torch.nan), ("mask", "nan")),
+        (torch.ones(2, 1, 20, 24, dtype=torch.uint8), ("bool or a float", "uint8")),
+        (torch.zeros(2, 1, 20, 24), ("empty",)),
+    ],
+)
+def test_masks_that_do_not_fit(mask, words):
+    says(lambda: Local().stylize(pictures(), prompt="x", mask=mask), *words)
+
+
+def test_what_a_method_requires_must_be_there():
+    says(lambda: Local().stylize(pictures(), prompt="x"), "Local needs region", "give the region too")
+    says(lambda: Local().stylize(pictures(), mask=half_masks()), "needs a style", "image or text")
+    says(lambda: Local(validate_with="region"), "cannot validate with region", "image and text")
+
+
+def test_validation_passes_all_that_is_required():
+    batch = StyleBatch(pictures(), pictures(seed=1), torch.tensor([0, 1]), ["ab", "c"], torch.tensor([5, 6]))
+    says(lambda: Local().validation_step(batch, 0), "needs a region", "the data brings none")
+    output = Local().validation_step(batch._replace(mask=half_masks()), 0)
+    assert torch.equal(output["stylized"][..., 12:], batch.content[..., 12:])
+    assert torch.equal(output["mask"], half_masks())
+    # A method without regions is not given one.
+    assert torch.equal(
+        Tinter().validation_step(batch._replace(mask=half_masks()), 0)["stylized"],
+        Tinter().stylize(batch.content, prompt=batch.prompt),
+    )
+
+
+# ---- controls and gradients ------------------------------------------------------------------------------------------
+
+
+def test_controls_reach_the_method_and_others_are_refused():
+    local, asked = Local(), {"prompt": "x" * 50, "mask": half_masks()}
+    bright = local.stylize(pictures(), controls={"gain": "2"}, **asked)
+    assert torch.allclose(bright[..., :12], torch.tensor(1.0))
+    assert torch.allclose(local.stylize(pictures(), **asked)[..., :12], torch.tensor(0.5))
+    says(lambda: local.stylize(pictures(), controls={"gian": 2}, **asked), "no control 'gian'", "gain")
+    says(lambda: local.stylize(pictures(), controls={"gain": 3}, **asked), "gain", "0 to 2")
+    says(lambda: Tinter().stylize(pictures(), prompt="x", controls={"gain": 1}), "it has none")
+
+
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_a_method_that_optimises_has_gradients_wherever_it_is_called(quiet_trainer, evaluated):
+    batch = StyleBatch(pictures(), pictures(seed=1), torch.tensor([0, 1]), ["ab", "c"], torch.tensor([5, 6]))
+    fitter = Fitter(validate_with="image")
+    if evaluated:
+        loader = DataLoader([batch], batch_size=None)
+        (output,) = quiet_trainer().predict(fitter, loader)
+    else:
+        with torch.no_grad():
+            output = fitter.validation_step(batch, 0)
+    assert torch.allclose(output["stylized"], batch.style.mean((2, 3), keepdim=True).expand(-1, -1, 20, 24), atol=1e-3)
+    assert not output["stylized"].requires_grad
+    assert fitter.mix.weight.grad is None
+
+
+def test_a_method_that_does_not_optimise_builds_no_graph():
+    class Watched(Tinter):
+        def _render(self, content, manner):
+            painted = super()._render(content, manner)
+            assert not painted.requires_grad
+            return painted
+
+    Watched().stylize(pictures(), prompt="x")
 
 
 @pytest.mark.parametrize("validate_with", ["text", "image"])

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.plugins.precision import HalfPrecision
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -14,6 +15,7 @@ from datamodules.images import write_image
 from datamodules.sources import ImageFolder, WikiArt
 from datamodules.style_transfer import StyleTransferDataModule
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch
 
 
@@ -149,7 +151,100 @@ def test_schedules_count_optimiser_steps_under_accumulation(train):
     assert seen == [0, 1, 2, 3]
 
 
+class Alternating(Rivals):
+    """Steps its two networks in turn, window by window, and every fifth window neither."""
+
+    def training_step(self, batch, batch_idx):
+        turn = (batch_idx // self.accumulate) % 5
+        if turn == 4:
+            return
+        network = self.generator if turn % 2 else self.discriminator
+        with self.optimizing(self._optimizers()[0 if turn % 2 else 1]) as backward:
+            backward(network(batch.content).square().mean())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_windows_are_counted_whichever_optimiser_steps_in_them(train, accumulate):
+    module = Alternating(accumulate=accumulate)
+    watch = train(module, batches(20), max_epochs=-1, max_steps=6)
+    assert module.trainer.global_step == 6
+    assert watch.steps[-1] == 6
+    # Discriminator, generator, discriminator, generator, nobody, discriminator; callbacks see the empty window late.
+    assert watch.steps[accumulate - 1 :: accumulate] == [1, 2, 3, 4, 4, 6]
+    steps = [{int(state["step"]) for state in o.state.values()} for o in module.trainer.optimizers]
+    assert steps == [{2}, {3}]
+
+
 # ---- gradients -------------------------------------------------------------------------------------------------------
+
+
+class Chunked(Painter):
+    """Takes its batch in pieces of one sample, each with a backward pass of its own."""
+
+    def training_step(self, batch, batch_idx):
+        pieces = zip(batch.content.split(1), batch.style.split(1), strict=True)
+        with self.optimizing(self._optimizers()[0]) as backward:
+            for content, style in pieces:
+                backward(F.mse_loss(self.generator(content), style) / len(batch.content))
+
+
+def test_backward_passes_over_pieces_are_one_step(train):
+    pieces, whole = Chunked(clip=0.05), Painter(clip=0.05)
+    whole.load_state_dict(pieces.state_dict())
+    data = batches(3)
+    assert train(pieces, data).steps == [1, 2, 3]
+    train(whole, data)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(pieces.parameters(), whole.parameters(), strict=True))
+
+
+class Projecting(Painter):
+    """Learns one target, less what points towards another."""
+
+    def training_step(self, batch, batch_idx):
+        with self.role_gradients(self._optimizers()[0], ("keep", "avoid"), self.combine) as roles:
+            out = self.generator(batch.content)
+            roles.backward("keep", F.mse_loss(out, batch.style), retain_graph=True)
+            roles.backward("avoid", out.square().mean())
+
+    @staticmethod
+    def combine(gradients):
+        p, n = (torch.cat([g.flatten() for g in gradients[role]]) for role in ("keep", "avoid"))
+        combined = p - (p @ n) / (n @ n) * n
+        shapes = gradients["keep"]
+        return [part.view_as(g) for part, g in zip(combined.split([g.numel() for g in shapes]), shapes, strict=True)]
+
+
+def test_role_gradients_are_combined_once_a_window_and_clipped_after(train):
+    small = batches(4, size=2)
+    double = [StyleBatch(torch.cat([a.content, b.content]), torch.cat([a.style, b.style]), torch.arange(4),
+                         a.prompt + b.prompt, torch.arange(4)) for a, b in (small[:2], small[2:])]  # fmt: skip
+    accumulating, plain = Projecting(accumulate=2, clip=0.05), Projecting(clip=0.05)
+    plain.load_state_dict(accumulating.state_dict())
+    literal = copy.deepcopy(plain.generator)
+    assert train(accumulating, small).steps == [0, 1, 1, 2]
+    train(plain, double)
+    for batch in double:
+        out = literal(batch.content)
+        p, n = (
+            torch.autograd.grad(loss, list(literal.parameters()), retain_graph=True)
+            for loss in (F.mse_loss(out, batch.style), out.square().mean())
+        )
+        step = Projecting.combine({"keep": p, "avoid": n})
+        norm = torch.cat([g.flatten() for g in step]).norm()
+        with torch.no_grad():
+            for parameter, gradient in zip(literal.parameters(), step, strict=True):
+                parameter -= 0.1 * gradient * min(1.0, 0.05 / float(norm))
+    for ours, one, other in zip(
+        literal.parameters(), plain.generator.parameters(), accumulating.generator.parameters(), strict=True
+    ):
+        assert torch.allclose(one, ours, atol=1e-6)
+        assert torch.allclose(other, ours, atol=1e-6)
+
+
+def test_float16_is_refused_in_one_sentence(train):
+    with pytest.raises(ImpastoError, match="bf16-mixed") as failure:
+        train(Painter(), batches(1), plugins=[HalfPrecision("16-true")])
+    assert "\n" not in str(failure.value)
 
 
 def test_toggling_leaves_no_gradient_in_the_other_network(train):

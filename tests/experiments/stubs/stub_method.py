@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.controls import Control
 from lightning_modules.types import StyleBatch
 
 
@@ -64,3 +65,14 @@ class StubData(LightningDataModule):
 
     def test_dataloader(self):
         return self.val_dataloader()
+
+
+class Shader(StyleTransferModule):
+    """Needs no training: darkens a region, which it can do without, by a control."""
+
+    conditions: ClassVar = frozenset({"text", "region"})
+    controls: ClassVar = (Control("shade", 0.5, "How dark it gets.", low=0.0, high=1.0),)
+    trains: ClassVar = False
+
+    def _render(self, content, manner):
+        return content * (1 - manner.controls["shade"])

@@ -60,7 +60,7 @@ def rank_main(rank, port, model, batches, out):
         batches[rank::2],
         devices=2,
         use_distributed_sampler=False,
-        strategy="ddp_find_unused_parameters_true",
+        strategy="ddp",
     )
     torch.save(trained, f"{out}{rank}.pt")
 
