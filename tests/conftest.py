@@ -33,24 +33,55 @@ trainer:
 """
 
 
-def stylises(profile):
-    """Tell whether the class that a profile trains has signed the contract of the methods."""
+def model_class(profile):
+    """Return the class that a profile names."""
+    package, _, name = yaml.safe_load(profile.read_text())["model"]["class_path"].rpartition(".")
+    return getattr(importlib.import_module(package), name)
+
+
+def stylises(kind):
     from lightning_modules.base import StyleTransferModule
 
-    package, _, name = yaml.safe_load(profile.read_text())["model"]["class_path"].rpartition(".")
-    return issubclass(getattr(importlib.import_module(package), name), StyleTransferModule)
+    return issubclass(kind, StyleTransferModule)
+
+
+def generates(kind):
+    from lightning_modules.generation import GenerativeModule
+
+    return issubclass(kind, GenerativeModule)
+
+
+def trains(kind):
+    return kind.trains
+
+
+ASKED = {"stylist": stylises, "learner": trains, "generator": generates}
+"""A test that wants one of these is asked of every experiment whose class is of that kind."""
 
 
 def pytest_generate_tests(metafunc):
-    """Ask every method in turn: whatever has a tiny profile and stylises; only where a test wants to know."""
-    if "method" in metafunc.fixturenames:
-        methods = [path.parent.name for path in sorted(EXPERIMENTS.glob("*/tiny.yaml")) if stylises(path)]
-        metafunc.parametrize("method", methods, indirect=True, scope="module")
+    """Find the experiments by their tiny profiles; only where a test wants to know."""
+    for name in ASKED.keys() & set(metafunc.fixturenames):
+        profiles = sorted(EXPERIMENTS.glob("*/tiny.yaml"))
+        found = [path.parent.name for path in profiles if ASKED[name](model_class(path))]
+        metafunc.parametrize(name, found, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def method(request):
-    """Return the name of a method."""
+def stylist(request):
+    """Return the name of an experiment that restyles pictures."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def learner(request):
+    """Return the name of an experiment that learns from a training set."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def generator(request):
+    """Return the name of an experiment that draws from words."""
     return request.param
 
 
@@ -77,10 +108,10 @@ def small_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny(small_data):
-    """Return a function from a method to the options of its tiny profile on small data, a few CPU iterations long."""
+    """Return a function from an experiment to the options of its tiny profile on small data, a few CPU iterations."""
 
-    def options(method, *overlays):
-        files = [EXPERIMENTS / method / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", small_data, *overlays]
+    def options(name, *overlays):
+        files = [EXPERIMENTS / name / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", small_data, *overlays]
         return [word for file in files for word in ("--config", str(file))]
 
     return options

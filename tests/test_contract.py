@@ -14,11 +14,11 @@ STEPS = 3  # with zero-initialised gates, what lies behind them moves one step l
 
 
 @pytest.fixture(scope="module")
-def build(method, tiny):
+def build(stylist, tiny):
     """Return a function that builds the method's module and data as the command line does."""
 
     def call():
-        cli = main(["fit", *tiny(method), "--trainer.logger", "false"], run=False)
+        cli = main(["fit", *tiny(stylist), "--trainer.logger", "false"], run=False)
         return cli.model, cli.datamodule
 
     return call
@@ -50,9 +50,9 @@ def frozen_parts(module):
     return [part for part in module.modules() if isinstance(part, FrozenNetwork)]
 
 
-def test_the_method_has_one_name(build, method):
+def test_the_method_has_one_name(build, stylist):
     module, _ = build()
-    assert module.method == method
+    assert module.method == stylist
     assert {"text", "image"} & module.conditions
 
 

@@ -41,12 +41,12 @@ trainer:
 
 
 @pytest.mark.slow
-def test_two_ranks_see_different_batches_and_keep_equal_weights(method, tiny, tmp_path):
+def test_two_ranks_see_different_batches_and_keep_equal_weights(learner, tiny, tmp_path):
     (tmp_path / "witness.py").write_text(WITNESS)
     overlay = tmp_path / "two.yaml"
     overlay.write_text(OVERLAY.format(folder=tmp_path))
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "experiments", "fit", *tiny(method, overlay), f"--runs_dir={tmp_path}/runs"],
+        [sys.executable, "-m", "experiments", "fit", *tiny(learner, overlay), f"--runs_dir={tmp_path}/runs"],
         cwd=FOLDER.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split()])},
         capture_output=True,
@@ -62,4 +62,4 @@ def test_two_ranks_see_different_batches_and_keep_equal_weights(method, tiny, tm
     assert first["state"].keys() == second["state"].keys()
     for name, value in first["state"].items():
         assert torch.equal(value, second["state"][name]), name
-    assert len(list((tmp_path / "runs" / method).glob("*/checkpoints/last.ckpt"))) == 2  # the run, and latest
+    assert len(list((tmp_path / "runs" / learner).glob("*/checkpoints/last.ckpt"))) == 2  # the run, and latest

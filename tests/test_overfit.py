@@ -1,4 +1,4 @@
-"""Every method can learn one batch by heart: its own total loss falls by half, and the seed decides the curve."""
+"""Every learner can learn one batch by heart: its own total loss falls by half, and the seed decides the curve."""
 
 import pytest
 from lightning.pytorch import Callback, LightningDataModule
@@ -41,13 +41,13 @@ class Curve(Callback):
 
 
 @pytest.fixture(scope="module")
-def overfit(method, tiny, quiet_trainer):
+def overfit(learner, tiny, quiet_trainer):
     """Return a function that trains on one batch and returns the curve of the total loss."""
-    overlays = [path for path in [FOLDER / method / "overfit.yaml"] if path.is_file()]
+    overlays = [path for path in [FOLDER / learner / "overfit.yaml"] if path.is_file()]
 
     def run(seed, iterations):
         cli = main(
-            ["fit", *tiny(method, *overlays), "--trainer.logger", "false", f"--seed_everything={seed}"], run=False
+            ["fit", *tiny(learner, *overlays), "--trainer.logger", "false", f"--seed_everything={seed}"], run=False
         )
         curve = Curve()
         trainer = quiet_trainer(max_steps=iterations, callbacks=[curve], limit_val_batches=0)

@@ -58,19 +58,19 @@ def fit(folder, options, *more):
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_to_the_same_weights(method, tiny, tmp_path):
+def test_a_killed_run_continues_to_the_same_weights(learner, tiny, tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     saving, dying = tmp_path / "saving.yaml", tmp_path / "dying.yaml"
     saving.write_text(SAVING)
     dying.write_text(DYING)
 
-    straight = fit(tmp_path, tiny(method, saving), "--run_name=straight")
+    straight = fit(tmp_path, tiny(learner, saving), "--run_name=straight")
     assert straight.returncode == 0, straight.stderr
-    killed = fit(tmp_path, tiny(method, saving, dying), "--run_name=killed")
+    killed = fit(tmp_path, tiny(learner, saving, dying), "--run_name=killed")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    last = {name: tmp_path / "runs" / method / name / "checkpoints" / "last.ckpt" for name in ("straight", "killed")}
+    last = {name: tmp_path / "runs" / learner / name / "checkpoints" / "last.ckpt" for name in ("straight", "killed")}
     assert torch.load(last["killed"], weights_only=True)["global_step"] == 6
-    again = fit(tmp_path, tiny(method, saving), "--run_name=killed", "--ckpt_path=last")
+    again = fit(tmp_path, tiny(learner, saving), "--run_name=killed", "--ckpt_path=last")
     assert again.returncode == 0, again.stderr
 
     one, other = (torch.load(last[name], weights_only=True) for name in ("straight", "killed"))

@@ -127,7 +127,7 @@ class ArtistClassification(Experiment):
             logits = self(self.augment(pictures))
             loss = F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
             backward(loss)
-        self.log_terms({"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()})
+        self.log_terms({"total": loss, "accuracy": (logits.argmax(1) == labels).float().mean()})
 
     def validation_step(self, batch: StyleBatch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the logits of a batch of paintings, ``(B, A)``; callbacks make metrics of them."""
