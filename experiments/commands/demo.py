@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_modules.controls import Control, Value
 
 MAX_SIDE = 1024
+PICTURE = 240  # height of an upload on the page, in pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,35 +55,51 @@ def build(runs: Path, device: str) -> Any:
     checkpoints = find_checkpoints(runs)
     if not checkpoints:
         raise ImpastoError(f"There is no checkpoint under {runs}: train a method first, e.g. `make train-clast`.")
-    with gradio.Blocks(title="Impasto", analytics_enabled=False) as page:
-        gradio.Markdown("# Impasto\nGive a prompt **or** a style image; a mask, where only a part is to be painted.")
-        with gradio.Row():
-            with gradio.Column():
-                checkpoint = gradio.Dropdown(checkpoints, value=checkpoints[0], label="checkpoint")
-                content = gradio.Image(label="photograph", type="numpy")
-                prompt = gradio.Textbox(label="prompt", placeholder="a painter's name")
-                style = gradio.Image(label="style image", type="numpy")
-                mask = gradio.Image(label="mask: bright where to paint", type="numpy")
-                alpha = gradio.Slider(0.0, 2.0, value=1.0, step=0.05, label="strength")
-            result = gradio.Image(label="painting", format="png")
+    return _page(gradio, checkpoints, device)
 
-        @gradio.render(inputs=checkpoint)  # type: ignore[untyped-decorator]
-        def offer(chosen: str) -> None:
-            declared = _model(chosen, device).controls
-            fields = [_field(gradio, control) for control in declared]
-            button = gradio.Button("paint", variant="primary")
 
-            def paint_or_explain(*inputs: Any) -> NDArray[Any]:
-                chosen, photograph, words, painting, region, strength, *values = inputs
-                controls = dict(zip([control.name for control in declared], values, strict=True))
-                try:
-                    return stylize(chosen, photograph, words, painting, region, strength, controls, device=device)
-                except ImpastoError as error:
-                    raise gradio.Error(str(error)) from error
-
-            button.click(paint_or_explain, [checkpoint, content, prompt, style, mask, alpha, *fields], result)
-
+def _page(gradio: Any, checkpoints: list[str], device: str) -> Any:
+    result = gradio.Image(label="painting", format="png", interactive=False, render=False)
+    with gradio.Blocks(title="Impasto", analytics_enabled=False) as page, gradio.Row():
+        with gradio.Column(scale=3):
+            gradio.Markdown(
+                "# Impasto\nGive a prompt **or** a style image; a mask, where only a part is to be painted."
+            )
+            checkpoint = gradio.Dropdown(checkpoints, value=checkpoints[0], label="checkpoint")
+            with gradio.Row():
+                labels = ("photograph", "style image", "mask: bright where to paint")
+                content, style, mask = (gradio.Image(label=label, type="numpy", height=PICTURE) for label in labels)
+            prompt = gradio.Textbox(label="prompt", placeholder="a painter's name")
+            alpha = gradio.Slider(0.0, 2.0, value=1.0, step=0.05, label="strength")
+            _offer_controls(gradio, [checkpoint, content, prompt, style, mask, alpha], result, device)
+        with gradio.Column(scale=2):
+            result.render()
     return page
+
+
+def _offer_controls(gradio: Any, inputs: Sequence[Any], result: Any, device: str) -> None:
+    """Add the controls of the chosen checkpoint's method and the button, anew whenever another is chosen."""
+    from lightning_modules.errors import ImpastoError
+
+    @gradio.render(inputs=inputs[0])  # type: ignore[untyped-decorator]
+    def offer(chosen: str) -> None:
+        try:
+            declared = _model(chosen, device).controls
+        except ImpastoError as error:
+            gradio.Markdown(str(error))
+            return
+        fields = [_field(gradio, control) for control in declared]
+        names = [control.name for control in declared]
+        button = gradio.Button("paint", variant="primary")
+
+        def paint_or_explain(*values: Any) -> NDArray[Any]:
+            plain, settings = values[: len(inputs)], dict(zip(names, values[len(inputs) :], strict=True))
+            try:
+                return stylize(*plain, settings, device=device)  # type: ignore[misc, arg-type]
+            except ImpastoError as error:
+                raise gradio.Error(str(error)) from error
+
+        button.click(paint_or_explain, [*inputs, *fields], result)
 
 
 def _field(gradio: Any, control: Control) -> Any:
