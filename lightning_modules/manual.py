@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.optim.ranks import average_over_ranks
@@ -31,6 +32,8 @@ class ManualOptimization(LightningModule):
     * A loss may come in several backward passes, over chunks of a batch too large for one. Gradients are averaged over
       ranks once, when the window ends: one reduction, whatever was run before, and plain ``ddp`` suffices for
       optimisers that alternate.
+
+    * Running statistics of batch norms are averaged over ranks with every step, so that all ranks validate alike.
 
     Args:
         clip: Largest norm of one optimiser's gradients; None leaves them alone.
@@ -140,9 +143,19 @@ class ManualOptimization(LightningModule):
         if self._counted:
             self._leave_global_step_alone(optimizer)
         self._counted = True
+        self._average_running_statistics()
         optimizer.step()
         optimizer.zero_grad()
         self._step_schedulers(optimizer)
+
+    def _average_running_statistics(self) -> None:
+        # DDP would copy the first rank's with its own reductions, which do not take place here.
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm) and module.training]
+        kept = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+        held = [statistic for statistic in kept if statistic is not None]
+        for statistic, mean in zip(held, average_over_ranks(held, held), strict=True):
+            if mean is not None and mean is not statistic:
+                statistic.copy_(mean)
 
     def _step_schedulers(self, optimizer: LightningOptimizer) -> None:
         # With the optimiser and not in `on_train_batch_end`: callbacks come before that hook, and a checkpoint that
