@@ -1,16 +1,34 @@
 """A frozen CLIP that takes plain pictures and plain strings."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Tokenizer(Protocol):
+    """What `CLIPEncoder` asks of a tokenizer, such as ``open_clip.SimpleTokenizer``.
+
+    Attributes:
+        context_length: Tokens that the text tower reads, the marks of start and end among them.
+    """
+
+    context_length: int
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Return token numbers, ``(B, context_length)``."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return all tokens of a text, without the marks of start and end."""
 
 
 class CLIPEncoder(FrozenNetwork):
@@ -18,7 +36,7 @@ class CLIPEncoder(FrozenNetwork):
 
     Args:
         model: The ``open_clip.CLIP``.
-        tokenizer: Turns strings into a tensor of token numbers, ``(B, context)``.
+        tokenizer: Turns strings into token numbers.
         source: Where the weights come from.
         mean: Subtracted from the channels, in [0, 1] units.
         std: Divides what is left.
@@ -34,7 +52,7 @@ class CLIPEncoder(FrozenNetwork):
     def __init__(
         self,
         model: Any,
-        tokenizer: Callable[[list[str]], Tensor],
+        tokenizer: Tokenizer,
         source: str,
         *,
         mean: Sequence[float] = OPENAI_MEAN,
@@ -69,10 +87,28 @@ class CLIPEncoder(FrozenNetwork):
         return features
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Return projected vectors, not normalised, ``(B, D)``, one for each string."""
+        """Return projected vectors, not normalised, ``(B, D)``, one for each string.
+
+        Raises:
+            ImpastoError: If a text is longer than what this CLIP reads, whose end would be left out without a word.
+        """
+        for text in texts:
+            self._check_length(text)
         tokens = self.tokenizer(list(texts)).to(self.mean.device)
         features: Tensor = self.model.encode_text(tokens)
         return features
+
+    def _check_length(self, text: str) -> None:
+        room = self.tokenizer.context_length - 2
+        length = len(self.tokenizer.encode(text))
+        if length <= room:
+            return
+        words = text.split()
+        kept = bisect_right(range(len(words)), room, key=lambda n: len(self.tokenizer.encode(" ".join(words[: n + 1]))))
+        raise ImpastoError(
+            f"The text '{_shortened(text)}' has {length} tokens, but this CLIP ({self.source}) reads {room}: shorten "
+            f"it, for everything from '{_shortened(' '.join(words[kept:]))}' on would be left out."
+        )
 
 
 def centre_square(images: Tensor, side: int) -> Tensor:
@@ -93,3 +129,7 @@ def centre_square(images: Tensor, side: int) -> Tensor:
     resized = F.interpolate(images, size=size, mode="bicubic", antialias=True)
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     return resized[..., top : top + side, left : left + side]
+
+
+def _shortened(text: str, limit: int = 40) -> str:
+    return text if len(text) <= limit else f"{text[:limit].rstrip()}..."

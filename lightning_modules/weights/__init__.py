@@ -3,19 +3,21 @@
 ``pretrained`` reads the caches of torchvision (``TORCH_HOME``) and open_clip (``HF_HOME``) and downloads what they
 lack; ``hed`` is a full-size VGG-16 for machines without a network; ``embedded`` are the small networks that this repo
 trained, in ``assets/embedded``; ``random`` (always the same numbers) is for tests; ``auto`` is pretrained where that is
-to be had, else embedded, and says once which.
+to be had, else embedded, and says once which. A model of several networks asks `resolve` for one source for all.
 """
 
-from lightning_modules.weights.clip import load_clip
-from lightning_modules.weights.files import EMBEDDED, WeightsSource
+from lightning_modules.weights.choice import Need, WeightsSource, resolve
+from lightning_modules.weights.clip import load_clip, need_clip
+from lightning_modules.weights.files import EMBEDDED
 from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
-from lightning_modules.weights.lpips import LPIPS, load_lpips
-from lightning_modules.weights.vgg import load_vgg, load_vgg16_state
+from lightning_modules.weights.lpips import LPIPS, load_lpips, need_lpips
+from lightning_modules.weights.vgg import load_vgg, load_vgg16_state, need_vgg
 
 __all__ = [
     "EMBEDDED",
     "LPIPS",
     "InceptionVariant",
+    "Need",
     "WeightsSource",
     "load_artist_classifier",
     "load_clip",
@@ -24,4 +26,8 @@ __all__ = [
     "load_lpips",
     "load_vgg",
     "load_vgg16_state",
+    "need_clip",
+    "need_lpips",
+    "need_vgg",
+    "resolve",
 ]

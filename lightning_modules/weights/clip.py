@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import CLIPEncoder
-from lightning_modules.weights.files import EMBEDDED, WeightsSource, choose, fill, reachable, read_config, seeded
+from lightning_modules.weights.choice import Need, WeightsSource, resolve
+from lightning_modules.weights.files import EMBEDDED, fill, reachable, read_config, read_state, seeded
 
 
 def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CLIPEncoder:
@@ -25,7 +27,12 @@ def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CL
         "embedded": _embedded_clip,
         "random": lambda: _random_clip(model),
     }
-    return choose(f"CLIP {model}", weights, found, lambda: _clip_present(model))
+    return found[resolve(weights, need_clip(model))]()
+
+
+def need_clip(model: str = "ViT-B-32") -> Need:
+    """Return what `load_clip` needs, for `resolve`."""
+    return Need(f"CLIP {model}", lambda: _clip_present(model), lambda: read_state(_clip_file(model), "CLIP weights"))
 
 
 def _clip_repo(model: str) -> str:
@@ -51,18 +58,32 @@ def _clip_present(model: str) -> bool:
     return not offline and reachable(f"https://huggingface.co/{repo}")
 
 
-def _pretrained_clip(model: str) -> CLIPEncoder:
+def _clip_file(model: str) -> Path:
+    """Return OpenAI's file in the cache of huggingface_hub, which fetches it once for all processes of a machine."""
     import open_clip
 
     try:
         if not _clip_present(model):
             raise ConnectionError("huggingface.co does not answer")
-        # OpenAI trained with the quick GELU; open_clip's plain config of the same name does not have it.
-        network = open_clip.create_model(model, pretrained="openai", force_quick_gelu=True)
+        return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model, "openai")))
     except (OSError, RuntimeError) as error:
         raise ImpastoError(
             f"OpenAI's CLIP {model} is not in the cache and cannot be fetched ({error}): run `hf download "
             f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, or take embedded weights."
+        ) from error
+
+
+def _pretrained_clip(model: str) -> CLIPEncoder:
+    import open_clip
+
+    path = _clip_file(model)
+    try:
+        # OpenAI trained with the quick GELU; open_clip's plain config of the same name does not have it.
+        network = open_clip.create_model(model, pretrained=str(path), force_quick_gelu=True)
+    except Exception as error:
+        raise ImpastoError(
+            f"{path} is not a whole file of OpenAI's CLIP {model} ({type(error).__name__}): delete it and fetch it "
+            "again."
         ) from error
     return CLIPEncoder(network, open_clip.get_tokenizer(model), f"open_clip {model} openai")
 

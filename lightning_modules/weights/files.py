@@ -2,60 +2,22 @@
 
 import json
 import os
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, cast
 
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
 
-WeightsSource = Literal["auto", "pretrained", "hed", "embedded", "random"]
-Network = TypeVar("Network", bound=nn.Module)
-
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "embedded"
 PROBE_SECONDS = 3.0
-
-
-def choose(
-    name: str, weights: WeightsSource, found: dict[str, Callable[[], Network]], present: Callable[[], bool]
-) -> Network:
-    """Return the network that ``found`` builds for this source; for ``auto`` the pretrained one where it is to be had.
-
-    Args:
-        name: What is loaded, for the sentence that says which was taken.
-        weights: The source.
-        found: Source to builder; the pretrained one may raise an ImpastoError.
-        present: Whether the pretrained file is in a cache or within reach.
-    """
-    if weights != "auto":
-        return found[weights]()
-    reason = "its file is in the cache or within reach"
-    if present():
-        try:
-            network = found["pretrained"]()
-        except ImpastoError as error:
-            reason = str(error)
-        else:
-            say_once(f"{name}: taking pretrained weights ({reason}).")
-            return network
-    else:
-        reason = "the pretrained file is not in the cache and cannot be fetched"
-    say_once(f"{name}: taking embedded weights ({reason}).")
-    return found["embedded"]()
-
-
-@cache
-def say_once(sentence: str) -> None:
-    """Write a sentence to stderr, once a process and on the first rank alone."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        sys.stderr.write(f"{sentence}\n")
 
 
 def torchvision_path(url: str) -> Path:
@@ -81,6 +43,8 @@ def reachable(url: str) -> bool:
 def torchvision_file(url: str) -> Path:
     """Return the file in torch hub's cache, fetched (and checked against the hash in its name) if it is not there yet.
 
+    Of several processes that want it one fetches, and the others wait for it.
+
     Raises:
         ImpastoError: If it cannot be fetched, or is another file than its name says.
     """
@@ -89,14 +53,21 @@ def torchvision_file(url: str) -> Path:
         return path
     _, dash, prefix = path.stem.rpartition("-")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix if dash else None, progress=False)
+        with _one_at_a_time(path):
+            if not path.is_file():  # somebody may have fetched it meanwhile
+                torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix if dash else None, progress=False)
     except (OSError, RuntimeError) as error:
         raise ImpastoError(
             f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, "
             "or choose --weights embedded."
         ) from error
     return path
+
+
+def _one_at_a_time(path: Path) -> FileLock:
+    folder = path.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{path.name}.lock")
 
 
 def own_file(name: str) -> Path:
@@ -116,6 +87,8 @@ def read_state(path: Path, what: str) -> dict[str, Any]:
         ImpastoError: If it is damaged or holds more than plain tensors.
     """
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         return cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise ImpastoError(

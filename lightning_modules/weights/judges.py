@@ -12,10 +12,9 @@ from lightning_modules.networks.csd import CSDEncoder, csd_from_state
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.inception import Inception, InceptionForm, InceptionTrunk
 from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
+from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.files import (
     EMBEDDED,
-    WeightsSource,
-    choose,
     file_present,
     fill,
     own_file,
@@ -68,7 +67,12 @@ def load_inception(weights: WeightsSource = "auto", *, variant: InceptionVariant
         "embedded": lambda: _inception_stand_in("embedded"),
         "random": lambda: _random_inception(form),
     }
-    return choose(f"Inception-v3 ({variant})", weights, found, file_present(url))
+    need = Need(
+        f"Inception-v3 ({variant})",
+        file_present(url),
+        lambda: read_state(torchvision_file(url), "Inception-v3 weights"),
+    )
+    return found[resolve(weights, need)]()
 
 
 def load_csd(weights: WeightsSource = "auto") -> FrozenNetwork:
@@ -87,7 +91,8 @@ def load_csd(weights: WeightsSource = "auto") -> FrozenNetwork:
         "embedded": lambda: _style_stand_in("embedded"),
         "random": lambda: _style_stand_in("random"),
     }
-    return choose("CSD", weights, found, own_file(CSD_FILE).is_file)
+    need = Need("CSD", own_file(CSD_FILE).is_file, lambda: read_state(_csd_file(), "CSD weights"))
+    return found[resolve(weights, need)]()
 
 
 def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:
@@ -134,7 +139,7 @@ def _random_inception(form: InceptionForm) -> Inception:
     return Inception(trunk, "random")
 
 
-def _pretrained_csd() -> CSDEncoder:
+def _csd_file() -> Path:
     path = own_file(CSD_FILE)
     if not path.is_file():
         raise ImpastoError(
@@ -142,6 +147,11 @@ def _pretrained_csd() -> CSDEncoder:
             f"(or checkpoint.pth from github.com/learn2phoenix/CSD) and put it at {path}, "
             "or choose --weights embedded."
         )
+    return path
+
+
+def _pretrained_csd() -> CSDEncoder:
+    path = _csd_file()
     state = read_state(path, "CSD weights")
     state = state.get("model_state_dict", state)
     try:

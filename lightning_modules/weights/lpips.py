@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.vgg import PerceptualDistance
-from lightning_modules.weights.files import WeightsSource, choose, file_present, seeded, torchvision_file
+from lightning_modules.weights.choice import Need, WeightsSource, resolve
+from lightning_modules.weights.files import file_present, read_state, seeded, torchvision_file
 from lightning_modules.weights.vgg import VGG16_URL, load_vgg
 
 LPIPSTrunk = Literal["vgg", "alex"]
@@ -57,8 +58,15 @@ def load_lpips(weights: WeightsSource = "auto", *, trunk: LPIPSTrunk = "vgg") ->
         "embedded": lambda: PerceptualDistance(load_vgg("embedded")),
         "random": lambda: _random_lpips(trunk),
     }
+    return found[resolve(weights, need_lpips(trunk))]()
+
+
+def need_lpips(trunk: LPIPSTrunk = "vgg") -> Need:
+    """Return what `load_lpips` needs, for `resolve`."""
     name, address = LPIPS_TRUNKS[trunk]
-    return choose(f"LPIPS {name}", weights, found, file_present(address))
+    return Need(
+        f"LPIPS {name}", file_present(address), lambda: read_state(torchvision_file(address), f"{name} weights")
+    )
 
 
 def _pretrained_lpips(trunk: LPIPSTrunk) -> LPIPS:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.vgg import VGG16_HED, VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
+from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.files import (
     EMBEDDED,
-    WeightsSource,
-    choose,
     file_present,
     fill,
     own_file,
@@ -48,8 +47,13 @@ def load_vgg(weights: WeightsSource = "auto", *, variant: VGGVariant = "vgg19") 
         "embedded": _embedded_vgg,
         "random": lambda: _random_vgg(VGG19 if variant == "vgg19" else VGG19_NORMALISED),
     }
+    return found[resolve(weights, need_vgg(variant))]()
+
+
+def need_vgg(variant: VGGVariant = "vgg19") -> Need:
+    """Return what `load_vgg` needs, for `resolve`."""
     present = file_present(VGG19_URL) if variant == "vgg19" else _normalised_path().is_file
-    return choose(variant, weights, found, present)
+    return Need(variant, present, lambda: read_state(_vgg_file(variant), "VGG-19 weights"))
 
 
 def load_vgg16_state() -> dict[str, Tensor]:
@@ -62,15 +66,22 @@ def load_vgg16_state() -> dict[str, Tensor]:
 
 
 def _pretrained_vgg(variant: VGGVariant) -> VGGEncoder:
+    path = _vgg_file(variant)
     if variant == "vgg19":
-        return VGGEncoder(_trunk_from(VGG19, torchvision_file(VGG19_URL)), "torchvision VGG19_Weights.IMAGENET1K_V1")
+        return VGGEncoder(_trunk_from(VGG19, path), "torchvision VGG19_Weights.IMAGENET1K_V1")
+    return VGGEncoder(_trunk_from(VGG19_NORMALISED, path), f"AdaIN {NORMALISED_FILE}")
+
+
+def _vgg_file(variant: VGGVariant) -> Path:
+    if variant == "vgg19":
+        return torchvision_file(VGG19_URL)
     path = _normalised_path()
     if not path.is_file():
         raise ImpastoError(
             f"The AdaIN encoder {NORMALISED_FILE} is missing: download it from the releases of "
             f"github.com/naoto0804/pytorch-AdaIN and put it at {path}, or choose --weights embedded."
         )
-    return VGGEncoder(_trunk_from(VGG19_NORMALISED, path), f"AdaIN {NORMALISED_FILE}")
+    return path
 
 
 def _normalised_path() -> Path:

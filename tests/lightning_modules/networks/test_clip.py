@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
 
 
@@ -27,14 +28,22 @@ class ToyCLIP(nn.Module):
         return self.project(tokens.float())
 
 
-def tokenizer(texts: list[str]) -> Tensor:
-    return torch.tensor([[len(text), ord(text[0]), 1] for text in texts])
+class WordTokenizer:
+    """One token a word, and the marks of start and end."""
+
+    context_length = 7
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        return torch.tensor([[len(text), ord(text[0]), 1] for text in texts])
+
+    def encode(self, text: str) -> list[int]:
+        return [len(word) for word in text.split()]
 
 
 @pytest.fixture
 def encoder() -> CLIPEncoder:
     torch.manual_seed(0)
-    return CLIPEncoder(ToyCLIP(), tokenizer, "random")
+    return CLIPEncoder(ToyCLIP(), WordTokenizer(), "random")
 
 
 def test_shapes_and_attributes(encoder: CLIPEncoder) -> None:
@@ -73,3 +82,11 @@ def test_it_stays_frozen_but_lets_gradients_through(encoder: CLIPEncoder) -> Non
     encoder.encode_image(images).sum().backward()
     assert images.grad is not None
     assert float(images.grad.abs().sum()) > 0
+
+
+def test_a_text_that_would_be_cut_is_refused_with_the_words_that_are_lost(encoder: CLIPEncoder) -> None:
+    assert encoder.encode_text(["one two three four five"]).shape == (1, 5)
+    with pytest.raises(ImpastoError, match=r"'one two .*' has 7 tokens, .* \(random\) reads 5: .* 'six seven' on"):
+        encoder.encode_text(["short", "one two three four five six seven"])
+    with pytest.raises(ImpastoError, match=r"from 'a six words six words six words six word\.\.\.' on"):
+        encoder.encode_text(["1 2 3 4 5 a" + " six words" * 50])

@@ -9,6 +9,7 @@ from lightning_modules import weights
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.inception import InceptionTrunk
 from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
+from lightning_modules.weights import choice
 from lightning_modules.weights import files as weights_files
 from lightning_modules.weights.judges import INCEPTIONS
 
@@ -23,7 +24,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     weights_files.reachable.cache_clear()
-    weights_files.say_once.cache_clear()
+    choice.say_once.cache_clear()
     (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "impasto").mkdir()
     return tmp_path

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import urllib.request
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from lightning_modules.networks.artist_classifier import ArtistClassifier
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.vgg import VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
+from lightning_modules.weights import choice
 from lightning_modules.weights import files as weights_files
 from metrics.perceptual import PerceptualDistance
 
@@ -41,7 +41,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     weights_files.reachable.cache_clear()
-    weights_files.say_once.cache_clear()
+    choice.say_once.cache_clear()
     return tmp_path
 
 
@@ -107,6 +107,13 @@ def test_the_embedded_clip_finds_the_artist(held_out: tuple[Tensor, Tensor, Tens
     # "a photo" must be where directional CLIP starts from: nearer to photographs than to paintings.
     photos = F.normalize(clip.encode_image(photographs), dim=1) @ texts[-1]
     assert photos.mean() > likeness[:, -1].mean() + 0.2
+
+
+def test_the_embedded_clip_refuses_what_it_would_cut() -> None:
+    clip = weights.load_clip("embedded")
+    assert clip.encode_text(["a " * 30, "dots"]).shape == (2, clip.embed_dim)
+    with pytest.raises(ImpastoError, match=r"but this CLIP \(embedded\) reads 30: .* from 'dots' on"):
+        clip.encode_text(["a " * 30 + "dots"])
 
 
 def test_the_embedded_clip_understands_light(held_out: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -277,7 +284,8 @@ def test_a_download_is_checked_against_the_hash_in_its_name(tmp_path: Path, monk
     assert weights_files.torchvision_file((served / right).as_uri()).read_bytes() == data
     with pytest.raises(ImpastoError, match="invalid hash value"):
         weights_files.torchvision_file((served / wrong).as_uri())
-    assert os.listdir(tmp_path / "torch" / "hub" / "checkpoints") == [right]  # noqa: PTH208
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    assert [file.name for file in cache.iterdir() if file.is_file()] == [right]
 
 
 def test_a_truncated_file_is_one_sentence(offline: Path) -> None:
