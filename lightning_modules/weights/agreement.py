@@ -29,27 +29,30 @@ def agree(question: str, answer: Callable[[], str]) -> str:
     """
     if not _one_of_several():
         found = answer()
-        _note(question, found)
+        _note({**_noted(os.getpid()), question: found})
         return found
-    noted = _noted().get(question)
-    return noted if noted is not None else _ask(question, answer)
+    noted = _noted(os.getpid(), os.getppid())
+    if question not in noted:
+        noted[question] = _ask(question, answer)
+        _note(noted)
+    return noted[question]
 
 
 def _one_of_several() -> bool:
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size() > 1
-    return any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
+    return any(int(os.environ.get(name) or 1) > 1 for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
 
 
-def _note(question: str, answer: str) -> None:
-    os.environ[NOTE] = json.dumps({"process": os.getpid(), "answers": {**_noted(), question: answer}})
+def _note(answers: dict[str, str]) -> None:
+    os.environ[NOTE] = json.dumps({"process": os.getpid(), "answers": answers})
 
 
-def _noted() -> dict[str, str]:
-    """Return what this process or the one that started it has answered; anybody else's note is another launch's."""
+def _noted(*processes: int) -> dict[str, str]:
+    """Return what one of these processes has answered; a note by anybody else is another launch's."""
     note: dict[str, Any] = json.loads(os.environ.get(NOTE, "{}"))
     answers: dict[str, str] = note.get("answers", {})
-    return answers if note.get("process") in (os.getpid(), os.getppid()) else {}
+    return answers if note.get("process") in processes else {}
 
 
 def _ask(question: str, answer: Callable[[], str]) -> str:
@@ -60,8 +63,11 @@ def _ask(question: str, answer: Callable[[], str]) -> str:
             "Processes that were started one by one cannot agree on what the weights `auto` are: name them, as in "
             "--model.weights pretrained."
         )
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=PATIENCE)
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, is_master=False, timeout=PATIENCE)  # type: ignore[attr-defined]
     key = f"impasto/{question}"
-    if (dist.get_rank() if met else int(os.environ["RANK"])) == 0:
+    first = (dist.get_rank() if met else int(os.environ["RANK"])) == 0
+    if first and not store.check([key]):  # torchrun's store outlives processes that it starts again
         store.set(key, answer())
-    return store.get(key).decode()
+    found: str = store.get(key).decode()
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.weights.choice import Need, WeightsSource, resolve
-from lightning_modules.weights.files import EMBEDDED, fill, reachable, read_config, read_state, seeded
+from lightning_modules.weights.files import EMBEDDED, OTHERWISE, fill, reachable, read_config, read_state, seeded
 
 
 def load_clip(weights: WeightsSource = "auto", *, model: str = "ViT-B-32") -> CLIPEncoder:
@@ -69,7 +69,7 @@ def _clip_file(model: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise ImpastoError(
             f"OpenAI's CLIP {model} is not in the cache and cannot be fetched ({error}): run `hf download "
-            f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, or take embedded weights."
+            f"{_clip_repo(model)}` where there is a network and copy its cache to HF_HOME, {OTHERWISE}."
         ) from error
 
 

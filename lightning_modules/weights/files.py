@@ -18,6 +18,7 @@ from lightning_modules.errors import ImpastoError
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "embedded"
 PROBE_SECONDS = 3.0
+OTHERWISE = "or choose weights `embedded` where no checkpoint was trained with these"
 
 
 def torchvision_path(url: str) -> Path:
@@ -58,8 +59,7 @@ def torchvision_file(url: str) -> Path:
                 torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix if dash else None, progress=False)
     except (OSError, RuntimeError) as error:
         raise ImpastoError(
-            f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, "
-            "or choose --weights embedded."
+            f"The pretrained weights {url} cannot be fetched ({error}): put the file at {path} yourself, {OTHERWISE}."
         ) from error
     return path
 

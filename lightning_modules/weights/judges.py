@@ -15,6 +15,7 @@ from lightning_modules.networks.stand_ins import InceptionStandIn, StyleStandIn
 from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.files import (
     EMBEDDED,
+    OTHERWISE,
     file_present,
     fill,
     own_file,
@@ -145,7 +146,7 @@ def _csd_file() -> Path:
         raise ImpastoError(
             f"The CSD weights are missing: download pytorch_model.bin from huggingface.co/tomg-group-umd/CSD-ViT-L "
             f"(or checkpoint.pth from github.com/learn2phoenix/CSD) and put it at {path}, "
-            "or choose --weights embedded."
+            f"{OTHERWISE}."
         )
     return path
 

@@ -13,6 +13,7 @@ from lightning_modules.networks.vgg import VGG16_HED, VGG19, VGG19_NORMALISED, V
 from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.files import (
     EMBEDDED,
+    OTHERWISE,
     file_present,
     fill,
     own_file,
@@ -79,7 +80,7 @@ def _vgg_file(variant: VGGVariant) -> Path:
     if not path.is_file():
         raise ImpastoError(
             f"The AdaIN encoder {NORMALISED_FILE} is missing: download it from the releases of "
-            f"github.com/naoto0804/pytorch-AdaIN and put it at {path}, or choose --weights embedded."
+            f"github.com/naoto0804/pytorch-AdaIN and put it at {path}, {OTHERWISE}."
         )
     return path
 

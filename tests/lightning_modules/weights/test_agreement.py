@@ -31,6 +31,7 @@ if sys.argv[1:]:
     print(torchvision_file(sys.argv[1]))
 """
 LACKING = (Need("a", lambda: True, lambda: None), Need("b", lambda: False, lambda: None))
+BOTH = (LACKING[0], Need("b", lambda: True, lambda: None))
 
 
 def start_rank(*arguments, **variables):
@@ -106,7 +107,7 @@ def test_ranks_that_lightning_starts_take_what_their_parent_decided(monkeypatch)
     assert said == ("up\nembedded\n", "")
     # Afterwards the parent is one of several itself, and keeps its own word.
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert resolve("auto", Need("a", lambda: True, lambda: None), Need("b", lambda: True, lambda: None)) == "embedded"
+    assert resolve("auto", *BOTH) == "embedded"
 
 
 def test_ranks_that_torchrun_starts_ask_the_first_and_fetch_once(monkeypatch, tmp_path, address, capsys):
@@ -148,8 +149,10 @@ def test_ranks_that_have_met_ask_the_first(monkeypatch):
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
     assert resolve("auto", *LACKING) == "embedded"
-    monkeypatch.setattr(dist, "get_rank", lambda: 1)
-    assert resolve("auto", Need("a", lambda: True, lambda: None), Need("b", lambda: True, lambda: None)) == "embedded"
+    for rank in (1, 0):  # and the first, if it is started again, keeps its word
+        monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setenv(agreement.NOTE, "{}")
+        assert resolve("auto", *BOTH) == "embedded"
 
 
 @pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
@@ -166,3 +169,10 @@ def test_the_note_of_another_launch_does_not_count(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ImpastoError, match="started one by one"):
         resolve("auto", *LACKING)
+
+
+def test_a_process_that_stands_alone_passes_on_its_own_answers_only(monkeypatch):
+    note = {"process": os.getppid(), "answers": {"a, b": "pretrained", "c": "pretrained"}}
+    monkeypatch.setenv(agreement.NOTE, json.dumps(note))
+    assert resolve("auto", *LACKING) == "embedded"
+    assert json.loads(os.environ[agreement.NOTE]) == {"process": os.getpid(), "answers": {"a, b": "embedded"}}

