@@ -60,6 +60,8 @@ class ImpastoCLI(LightningCLI):
         callbacks = list(self._get(self.config_init, "trainer").callbacks or [])
         if options.enable_progress_bar is not False:
             callbacks.append(progress_bar())
+        for name, value in self.model.settled.items():  # in `config.yaml` too: a run says what it was made with
+            self.config[f"{self.subcommand}.model.init_args.{name}"] = value
         self.model.recipe = self._recipe()
         if self.start and not options.fast_dev_run:
             kwargs["logger"] = self._open_run(str(self.subcommand))

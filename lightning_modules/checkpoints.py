@@ -31,7 +31,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Sty
     signature = signature_of(checkpoint, str(path))
     module = build(recipe)
     module.recipe = signature["recipe"]
-    check_sources(signature["frozen"], module.frozen_sources())
+    check_sources(signature, module.frozen_sources(), fit=False)
     module.load_state_dict(checkpoint["state_dict"])
     return module.to(device).eval()
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import torch
+import yaml
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
@@ -32,6 +34,8 @@ class Experiment(ManualOptimization):
     Attributes:
         trains: Whether it learns from a training set; a method that does not is used without a checkpoint.
         recipe: The module's own YAML, class and arguments; the command line sets it.
+        settled: Arguments that left a choice, such as ``weights: auto``, with what the constructor chose; recipe and
+            ``config.yaml`` state that, so that they mean the same on every machine.
     """
 
     trains: ClassVar[bool] = True
@@ -39,12 +43,26 @@ class Experiment(ManualOptimization):
     def __init__(self, *, clip: float | None = None, accumulate: int = 1) -> None:
         super().__init__(clip=clip, accumulate=accumulate)
         self.recipe: str | None = None
+        self.settled: dict[str, Any] = {}
 
     @property
     def method(self) -> str:
         """The experiment's one name: its package, its YAML folder, its make target."""
         path = type(self).__module__.removeprefix("lightning_modules.").removeprefix(f"{SHELF}.")
         return path.split(".")[0]
+
+    def setup(self, stage: str) -> None:
+        """Load what only a fit needs."""
+        super().setup(stage)
+        if stage == TrainerFn.FITTING:
+            self.load_loss_networks()
+
+    def load_loss_networks(self) -> None:
+        """Load the frozen networks that only losses look through, where they are not here yet.
+
+        A fit calls it before it restores a checkpoint; painting and validation do without. Whoever computes losses
+        without a Trainer calls it first.
+        """
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Reseed from (seed, iteration, rank)."""
@@ -112,7 +130,10 @@ class Experiment(ManualOptimization):
         signature = signature_of(checkpoint, "The checkpoint")
         if signature["method"] != self.method:
             raise ImpastoError(f"The checkpoint was written by {signature['method']}, not by {self.method}.")
-        check_sources(signature["frozen"], self.frozen_sources())
+        check_sources(signature, self.frozen_sources(), fit=self._fits())
+
+    def _fits(self) -> bool:
+        return self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
 
     def _frozen_prefixes(self) -> tuple[str, ...]:
         return tuple(f"{name}." for name, module in self.named_modules() if isinstance(module, FrozenNetwork))
@@ -133,15 +154,22 @@ def signature_of(checkpoint: Any, name: str) -> dict[str, Any]:
     return cast(dict[str, Any], checkpoint[CHECKPOINT_KEY])
 
 
-def check_sources(trained: Mapping[str, str], present: Mapping[str, str]) -> None:
+def check_sources(signature: Mapping[str, Any], present: Mapping[str, str], *, fit: bool) -> None:
     """Compare where frozen networks came from, in training and now.
 
+    Args:
+        signature: As of `signature_of`.
+        present: As of `Experiment.frozen_sources`.
+        fit: Whether training goes on, for which every network must be here; to paint, those that are here count.
+
     Raises:
-        ImpastoError: If one came from elsewhere.
+        ImpastoError: If one came from elsewhere, or is missing.
     """
-    for name, source in trained.items():
-        if present.get(name) != source:
+    for name, source in signature["frozen"].items():
+        if (fit or name in present) and present.get(name) != source:
+            recipe = yaml.safe_load(signature["recipe"] or "{}")
+            weights = recipe.get("init_args", {}).get("weights", "that source")
             raise ImpastoError(
-                f"The checkpoint was trained with {name} weights from '{source}', but '{present.get(name)}' was "
-                "loaded; set the model's `weights` to that source."
+                f"The checkpoint was trained with {name} weights from '{source}', but {present.get(name, 'none')} was "
+                f"loaded; set the model's `weights` to {weights}, and its losses as in training."
             )

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import yaml
 
 from experiments.training import main
 from lightning_modules.checkpoints import load_checkpoint
@@ -28,6 +29,7 @@ def build(stylist, tiny):
 def trained(build, quiet_trainer, tmp_path_factory):
     """Return the module before and after a few steps, the trainer, and the checkpoint."""
     module, data = build()
+    module.load_loss_networks()  # as a fit does; here so that the copy has them too
     before = copy.deepcopy(module)
     trainer = quiet_trainer(max_steps=STEPS, max_epochs=-1, limit_val_batches=0, log_every_n_steps=1)
     trainer.fit(module, datamodule=data)
@@ -140,6 +142,29 @@ def test_a_checkpoint_alone_rebuilds_the_module(trained):
     content = pictures(1, 64, 80)
     for condition in conditions_of(module):
         assert torch.equal(again.stylize(content, **condition), module.stylize(content, **condition))
+
+
+def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_without(trained):
+    *_, path = trained
+    again = load_checkpoint(path)
+    ran = set()
+    for part in frozen_parts(again):
+        for layer in part.modules():
+            layer.register_forward_hook(lambda *_, part=part: ran.add(part))
+    for condition in conditions_of(again):
+        again.stylize(pictures(1, 64, 64), **condition)
+    assert ran == set(frozen_parts(again))
+
+
+def test_a_recipe_says_what_auto_has_taken(method, tiny, tmp_path, monkeypatch):
+    for variable in ("TORCH_HOME", "HF_HOME", "IMPASTO_WEIGHTS"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr("lightning_modules.weights.files.reachable", lambda _: False)
+    monkeypatch.setenv("IMPASTO_AUTO_WEIGHTS", "{}")
+    options = [*tiny(method), "--trainer.logger", "false", "--model.weights", "auto"]
+    cli = main(["fit", *options], run=False)
+    assert yaml.safe_load(cli.model.recipe)["init_args"]["weights"] == "embedded"
+    assert cli.config["fit"].model.init_args.weights == "embedded"  # what `config.yaml` is made of
 
 
 def test_a_checkpoint_holds_no_frozen_network(trained):

@@ -24,9 +24,20 @@ from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
 from lightning_modules.losses.total_variation import total_variation
+from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.selective_scan import ScanOrder
 from lightning_modules.types import Condition, Manner, StyleBatch
-from lightning_modules.weights import WeightsSource, load_clip, load_lpips, load_vgg
+from lightning_modules.weights import (
+    VGGVariant,
+    WeightsSource,
+    load_clip,
+    load_lpips,
+    load_vgg,
+    need_clip,
+    need_lpips,
+    need_vgg,
+    resolve,
+)
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
 STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
@@ -136,9 +147,12 @@ class CLAST(StyleTransferModule):
         self.mixture_fraction = mixture_fraction
 
         paper = variant == "paper"
-        self.encoder = load_vgg(weights, variant="vgg19_normalised" if paper else "vgg19")
-        self.clip_encoder = load_clip(weights, model=clip_model)
-        self.perceptual = load_lpips(weights) if loss.lpips else None
+        vgg: VGGVariant = "vgg19_normalised" if paper else "vgg19"
+        needs = [need_vgg(vgg), need_clip(clip_model), *([need_lpips()] if loss.lpips else [])]
+        self.weights = self.settled["weights"] = resolve(weights, *needs)
+        self.encoder = load_vgg(self.weights, variant=vgg)
+        self.clip_encoder = load_clip(self.weights, model=clip_model)
+        self.perceptual: FrozenNetwork | None = None
         channels, style_dim = self.encoder.channels, self.clip_encoder.embed_dim
         self.style_code = StyleCode(style_dim, centred=not paper)
         self.fusion = StyleFusion(
@@ -210,6 +224,11 @@ class CLAST(StyleTransferModule):
 
     # ------------------------------------------------------------------ training
 
+    def load_loss_networks(self) -> None:
+        """Load LPIPS, where it has a weight."""
+        if self.loss.lpips and self.perceptual is None:
+            self.perceptual = load_lpips(self.weights)
+
     def on_fit_start(self) -> None:
         """Take the mean text vector from the artists of the training data."""
         data = getattr(self.trainer, "datamodule", None)
@@ -252,7 +271,8 @@ class CLAST(StyleTransferModule):
             "style": style_loss(painted, target),
         }
         terms |= self._clip_terms(batch, stylized, seen)
-        if self.perceptual is not None:
+        if self.loss.lpips:
+            assert self.perceptual is not None  # noqa: S101 - load_loss_networks() came first
             terms["lpips"] = self.perceptual(stylized, batch.content).mean()
         if len(reconstructed):
             terms["identity"] = F.l1_loss(reconstructed, batch.content[: len(reconstructed)])

@@ -25,7 +25,7 @@ from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.tiling import in_tiles
 from lightning_modules.types import Condition, Manner, StyleBatch
-from lightning_modules.weights import WeightsSource, load_vgg
+from lightning_modules.weights import WeightsSource, load_vgg, need_vgg, resolve
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER = "relu3_1", "relu4_1"
@@ -136,7 +136,8 @@ class ContraAST(StyleTransferModule):
         self.gather = gather
         self.compiled = compile
 
-        self.encoder = load_vgg(weights, variant="vgg19_normalised")
+        source = self.settled["weights"] = resolve(weights, need_vgg("vgg19_normalised"))
+        self.encoder = load_vgg(source, variant="vgg19_normalised")
         self.encoder.trunk.fold_colour()
         channels = self.encoder.channels
         self.generator = Generator([channels[name] for name in LAYERS], skips=skips)

@@ -11,13 +11,14 @@ from lightning_modules.weights.clip import load_clip, need_clip
 from lightning_modules.weights.files import EMBEDDED
 from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
 from lightning_modules.weights.lpips import LPIPS, load_lpips, need_lpips
-from lightning_modules.weights.vgg import load_vgg, load_vgg16_state, need_vgg
+from lightning_modules.weights.vgg import VGGVariant, load_vgg, load_vgg16_state, need_vgg
 
 __all__ = [
     "EMBEDDED",
     "LPIPS",
     "InceptionVariant",
     "Need",
+    "VGGVariant",
     "WeightsSource",
     "load_artist_classifier",
     "load_clip",

@@ -52,6 +52,8 @@ def small_clast(monkeypatch):
             "patches": module.Patches(count=2, size=16),
             "validate_with": "image",
         }
-        return CLAST(torch.optim.Adam, **(settings | arguments))
+        model = CLAST(torch.optim.Adam, **(settings | arguments))
+        model.load_loss_networks()
+        return model
 
     return build
