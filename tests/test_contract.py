@@ -156,12 +156,12 @@ def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_wi
     assert ran == set(frozen_parts(again))
 
 
-def test_a_recipe_says_what_auto_has_taken(method, tiny, tmp_path, monkeypatch):
+def test_a_recipe_says_what_auto_has_taken(stylist, tiny, tmp_path, monkeypatch):
     for variable in ("TORCH_HOME", "HF_HOME", "IMPASTO_WEIGHTS"):
         monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.setattr("lightning_modules.weights.files.reachable", lambda _: False)
     monkeypatch.setenv("IMPASTO_AUTO_WEIGHTS", "{}")
-    options = [*tiny(method), "--trainer.logger", "false", "--model.weights", "auto"]
+    options = [*tiny(stylist), "--trainer.logger", "false", "--model.weights", "auto"]
     cli = main(["fit", *options], run=False)
     assert yaml.safe_load(cli.model.recipe)["init_args"]["weights"] == "embedded"
     assert cli.config["fit"].model.init_args.weights == "embedded"  # what `config.yaml` is made of
