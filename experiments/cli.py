@@ -5,6 +5,7 @@ Nothing in this file may import torch: `impasto --help` answers at once.
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -33,6 +34,7 @@ def execute(arguments: Sequence[str]) -> int:
         The exit status: 0 is success, 1 a failure explained in one sentence, 2 a wrong command line, 130 Ctrl-C.
         ``IMPASTO_TRACEBACK=1`` lets the exception itself out instead of the sentence.
     """
+    print_any_name()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(help_text())
         return 0 if arguments else 2
@@ -43,6 +45,12 @@ def execute(arguments: Sequence[str]) -> int:
     if stranger:
         return _complain(stranger, 1)
     return _guarded(arguments[0], arguments[1:])
+
+
+def print_any_name() -> None:
+    """Let names of files that are no text through standard output, as the bytes that they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def help_text() -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lightning_modules.paths import shown
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -34,8 +36,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a small file so that nobody ever sees half of it; text is UTF-8 with the line ends it has.
 
+    Names in a text that are no UTF-8 are written as `lightning_modules.paths.shown` shows them.
+
     Raises:
         OSError: As of `replacing`.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        temporary.write_bytes(shown(data).encode() if isinstance(data, str) else data)

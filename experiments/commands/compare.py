@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Write the report and print the page's path."""
-    from experiments.report.page import write_report
+    from experiments.report.page import RECORDS, RESULTS, write_report
+    from lightning_modules.paths import refuse_overwriting
 
+    refuse_overwriting(
+        (args.out / name for name in RESULTS), (folder / name for folder in args.runs for name in RECORDS)
+    )
     print(write_report(args.runs, args.out))

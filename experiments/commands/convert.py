@@ -27,7 +27,10 @@ def main(args: argparse.Namespace) -> None:
 
     from lightning_modules.errors import ImpastoError
     from lightning_modules.files import replacing
+    from lightning_modules.paths import refuse_overwriting
 
+    released = [args.source, *args.source.rglob("*")] if args.source.is_dir() else [args.source]
+    refuse_overwriting([args.out], released)
     conversion = _mapping(args.method).convert(args.source)
     print(conversion.report())
     if not conversion.complete:

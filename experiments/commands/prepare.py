@@ -28,10 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the data set and print the path it lies at, last of all."""
+    """Write the data set and print the path it lies at, last of all.
+
+    Raises:
+        ImpastoError: If a setting is out of range, or what is there is not ours to overwrite.
+    """
     from datamodules.procedural import generate
+    from lightning_modules.errors import ImpastoError
 
     out = args.out or Path("data") / args.dataset
+    if args.contact_sheet is not None and args.contact_sheet.resolve().is_relative_to(out.resolve()):
+        raise ImpastoError(f"The contact sheet {args.contact_sheet} would lie in the data set: choose another place.")
     generate(
         out, size=args.size, contents_per_split={"train": args.train, "val": args.val, "test": args.test},
         seed=args.seed, workers=args.workers, quiet=args.quiet,

@@ -94,13 +94,14 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ImpastoError: If the command cannot do what it was asked to.
     """
+    from experiments.painting.inference import find_checkpoint
     from experiments.painting.painter import Painter, paint_folder
-    from experiments.painting.plan import check_heatmap, is_video, plan
+    from experiments.painting.plan import check_targets, is_video, plan
     from experiments.progress import file_progress
 
     _check(args)
     jobs = plan(args.content, args.out)
-    check_heatmap(args.heatmap, args.content, jobs)
+    check_targets(jobs, args.heatmap, [args.style, find_checkpoint(args.checkpoint)])
     painter = Painter(args, any(is_video(source) for source, _ in jobs))
     with file_progress() as progress:
         done = paint_folder(jobs, painter, progress) if args.content.is_dir() else painter.paint(*jobs[0], progress)

@@ -1,11 +1,13 @@
 """What `impasto stylize` paints and where each result goes, settled before anything is painted."""
 
-import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from datamodules.folders import list_files
 from datamodules.images import WRITABLE_SUFFIXES, is_image_name, list_images
 from datamodules.video import WRITABLE_VIDEOS, is_video_name
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import refuse_overwriting
 
 Job = tuple[Path, Path]
 """A content and the file that its painting goes to."""
@@ -24,7 +26,7 @@ def plan(content: Path, out: Path) -> list[Job]:
         out: A file or a folder.
 
     Raises:
-        ImpastoError: If there is nothing to paint, or a result would replace what it is made from.
+        ImpastoError: If there is nothing to paint, or its painting cannot have that name.
     """
     suffix = out.suffix.lower()
     if content.is_dir():
@@ -41,16 +43,12 @@ def plan(content: Path, out: Path) -> list[Job]:
     else:
         kinds = ".mp4, .mov, .mkv or .webm" if is_video(content) else ".png, .jpg or .webp"
         raise ImpastoError(f"{out} cannot be written: its name must end in {kinds}, or be a folder.")
-    if any(source.resolve() == target.resolve() for source, target in jobs):
-        raise ImpastoError(f"--out {out} would overwrite the content; choose another place.")
     return jobs
 
 
 def _contents(folder: Path) -> list[Path]:
-    """List the pictures and videos under a folder, sorted by path, hidden files left out."""
-    walk = os.walk(folder, followlinks=True)
-    names = (Path(parent, name) for parent, _, names in walk for name in names)
-    found = sorted(path for path in names if is_image_name(path.name) or is_video_name(path.name))
+    """List the pictures and videos under a folder, sorted by path, every file once."""
+    found = list_files(folder, lambda path: is_image_name(path.name) or is_video_name(path.name))
     return found or list_images(folder)  # which says what should be there
 
 
@@ -68,17 +66,26 @@ def _target(path: Path) -> Path:
     return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
 
 
-def check_heatmap(heatmap: Path | None, content: Path, jobs: list[Job]) -> None:
-    """Refuse a heat map of anything but one video, and one that would replace another file of the command.
+def check_targets(jobs: list[Job], heatmap: Path | None, read: Iterable[Path | None]) -> None:
+    """Refuse to write over anything that the command reads, or two results to one place.
+
+    Args:
+        jobs: What is painted and where it goes.
+        heatmap: Where the heat map goes; None where none is asked for.
+        read: The other files that the command reads, such as style and checkpoint; None stands for what is not given.
 
     Raises:
-        ImpastoError: If the heat map cannot go there.
+        ImpastoError: If a file would be lost, or there is no heat map of such a content.
     """
-    if heatmap is None:
-        return
+    targets = [target for _, target in jobs]
+    if heatmap is not None:
+        _check_heatmap(heatmap, jobs[0][0])
+        targets.append(heatmap)
+    refuse_overwriting(targets, [*(source for source, _ in jobs), *(path for path in read if path is not None)])
+
+
+def _check_heatmap(heatmap: Path, content: Path) -> None:
     if not is_video(content):
         raise ImpastoError(f"--heatmap shows how the frames of one video differ, and {content} is none.")
     if heatmap.suffix.lower() not in WRITABLE_SUFFIXES | set(WRITABLE_VIDEOS):
         raise ImpastoError(f"{heatmap} cannot be written: the name of a heat map must end in .png or .mp4.")
-    if heatmap.resolve() in (path.resolve() for path in jobs[0]):
-        raise ImpastoError(f"--heatmap {heatmap} would overwrite another file of this command; choose another place.")

@@ -25,6 +25,10 @@ GROWING = ("deception", "ssim", "csd", "clip", "accuracy")
 HIGHER = tuple(f"{stage}/{name}" for stage in ("val", "test") for name in GROWING)
 REFERENCES = ("_ceiling", "_floor", "_chance", "_untrained")
 STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names
+RECORDS = ("metrics.csv", "config.yaml", "summary.json")
+"""What is read of a run, apart from its samples."""
+RESULTS = ("table.csv", "table.md", "index.html")
+"""What a report consists of."""
 HIDDEN_SETTINGS = ("run_name", "runs_dir", "ckpt_path", "config", "profile", "seed_everything", "wandb")
 
 
@@ -64,7 +68,7 @@ def read_run(folder: Path) -> RunRecord:
         ImpastoError: If the folder is not that of a run.
     """
     folder = folder.resolve()
-    table, config, summary_file = (folder / name for name in ("metrics.csv", "config.yaml", "summary.json"))
+    table, config, summary_file = (folder / name for name in RECORDS)
     if not (table.is_file() or summary_file.is_file()):
         raise ImpastoError(f"{folder} is not a run: it has neither metrics.csv nor summary.json.")
     curves = read_table(table) if table.is_file() else {}

@@ -126,9 +126,11 @@ def open_run(method: str, options: RunOptions, *, job: str, seed: Any, ckpt_path
         The run, and the checkpoint's path.
 
     Raises:
-        ImpastoError: If the run or the checkpoint to continue from does not exist.
+        ImpastoError: If the run or the checkpoint to continue from does not exist, or the name is no folder's name.
     """
     name = options.run_name
+    if name and (Path(name).name != name or name == ".."):
+        raise ImpastoError(f"--run_name {name} would leave {options.runs_dir / method}: take a name without slashes.")
     if ckpt_path in ("last", "best"):
         source = Run(method, name or _latest(options.runs_dir / method), options)
         ckpt_path = str(source.checkpoint(ckpt_path))
