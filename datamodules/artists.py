@@ -7,6 +7,7 @@ from datamodules.pictures import PictureStore
 from datamodules.samples import EvaluationSamples, Pair, TrainingSamples
 from datamodules.sources import Content, ContentSource, Split, StyleSource
 from datamodules.style_transfer import StyleTransferDataModule
+from lightning_modules.paths import composed
 
 
 class ArtistDataModule(StyleTransferDataModule):
@@ -29,7 +30,7 @@ class ArtistDataModule(StyleTransferDataModule):
     def split_hash(self) -> str:
         """Return a fingerprint of the validation split, by artists and file names: what must never be trained on."""
         names = sorted(f"{pair.style.parent.name}/{pair.style.name}" for pair in self._evaluation["val"].pairs)
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return hashlib.sha256(composed("\n".join(names)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _training_samples(self) -> TrainingSamples:
         samples = super()._training_samples()

@@ -1,24 +1,22 @@
 """Read and write pictures: whatever a user has on disk becomes RGB in [0, 1], or one clear sentence."""
 
-import os
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from datamodules.colours import Depth, ProfileError, UnknownColoursError, depth_of, to_srgb
+from datamodules.folders import list_files
+from datamodules.image_formats import IMAGE_SUFFIXES, is_raw, open_image, refusal
+from datamodules.notes import note
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 WRITABLE_SUFFIXES = frozenset(_WRITABLE)
-# What Pillow's decoders raise on damaged files, apart from OSError.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 class ImageReadError(ImpastoError):
@@ -28,17 +26,20 @@ class ImageReadError(ImpastoError):
 def read_image(path: Path | str) -> Tensor:
     """Read a picture as a person would see it.
 
-    Applies the EXIF rotation, scales 16-bit depths, converts CMYK, grey and palette pictures, lays transparency over
-    white and takes the first frame of an animation.
+    Applies the EXIF rotation, converts colours from the embedded profile to sRGB, scales other depths to 8 bits, lays
+    transparency over white and takes the first frame of an animation. Without a profile, or with a damaged one, of
+    which a note is made, colours are sRGB.
 
     Args:
-        path: A file in any format that Pillow decodes; the suffix does not matter.
+        path: A file in any format that Pillow decodes, or HEIC where pillow-heif is installed; the suffix does not
+            matter, except for those of cameras' raw files.
 
     Returns:
         ``(3, H, W)``, float32, RGB in [0, 1].
 
     Raises:
-        ImageReadError: If the file is missing, a folder, empty, damaged, truncated or not a picture.
+        ImageReadError: If the file is missing, a folder, empty, damaged, truncated or not a picture, if it is beyond a
+            limit of its decoder, or if nothing says what its numbers mean.
     """
     return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).float().div_(255.0)
 
@@ -60,16 +61,17 @@ def read_pixels(path: Path | str, *, short_side: int | None = None) -> NDArray[n
     path = Path(path)
     _check_file(path)
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
+            depth = depth_of(image)
             if short_side is not None:
                 image.draft(image.mode, (short_side, short_side))
             image.load()
-            return np.array(_to_rgb(_upright(image)))
-    except UnidentifiedImageError as error:
-        raise ImageReadError(f"{path} is not a picture, whatever its name says: convert it to PNG or JPEG.") from error
-    except _DECODE_ERRORS as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ImageReadError(f"{path} is damaged or truncated ({reason}): replace or remove it.") from error
+            upright = _upright(image)
+    except UnknownColoursError as error:
+        raise ImageReadError(_unknown(path, error)) from error
+    except Exception as error:  # of damaged files, decoders complain in every way there is
+        raise ImageReadError(refusal(path, error)) from error
+    return np.array(_converted(upright, depth, path))
 
 
 def write_image(image: Tensor, path: Path | str) -> None:
@@ -96,11 +98,12 @@ def write_image(image: Tensor, path: Path | str) -> None:
         raise ImpastoError(f"Cannot write {path} ({error.strerror or error}): choose another place.") from error
 
 
-def list_images(folder: Path | str) -> list[Path]:
-    """List the pictures under a folder, sorted by path, hidden files left out.
+def list_images(folder: Path | str, *, aliases: bool = False) -> list[Path]:
+    """List the pictures under a folder, sorted by path, every file once; other visible files are noted.
 
     Args:
         folder: Searched recursively for files with one of ``IMAGE_SUFFIXES``, in any letter case.
+        aliases: List a file under every path that leads to it.
 
     Returns:
         At least one path, each starting with ``folder``.
@@ -111,15 +114,10 @@ def list_images(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ImpastoError(f"The folder {folder} does not exist: check the path.")
-    found = sorted(_walk(folder))
+    found = list_files(folder, lambda path: is_image_name(path.name), aliases=aliases)
     if not found:
         raise ImpastoError(f"No pictures under {folder}: it should hold files such as .jpg or .png.")
     return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, followlinks=True):
-        yield from (Path(parent, name) for name in names if is_image_name(name))
 
 
 def is_image_name(name: str) -> bool:
@@ -134,26 +132,29 @@ def _check_file(path: Path) -> None:
         raise ImageReadError(f"{path} is a folder where a picture was expected: give a file in it.")
     if path.stat().st_size == 0:
         raise ImageReadError(f"{path} is an empty file: replace or remove it.")
+    if is_raw(path):
+        raise ImageReadError(f"{path} is a camera's raw file: develop it to TIFF or JPEG.")
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODE_ERRORS:  # a broken EXIF block beside a sound picture
+    except Exception:  # a broken EXIF block beside a sound picture
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling
-        grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255)
-        return Image.fromarray((grey + 0.5).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        grey = np.clip(np.nan_to_num(np.asarray(image, dtype=np.float32)), 0, 1)
-        return Image.fromarray((grey * 255 + 0.5).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image.convert("RGB")
+def _converted(image: Image.Image, depth: Depth, path: Path) -> Image.Image:
+    try:
+        return to_srgb(image, depth, image.info.get("icc_profile"))
+    except ProfileError as error:
+        note(f"{path} has a colour profile that cannot be used ({error}): its colours are taken for sRGB.")
+        return to_srgb(image, depth, None)
+    except UnknownColoursError as error:
+        raise ImageReadError(_unknown(path, error)) from error
+
+
+def _unknown(path: Path, error: UnknownColoursError) -> str:
+    return f"{path} {error}: save it as 8-bit PNG."
 
 
 def _save(image: Image.Image, path: Path, file_format: str) -> None:

@@ -8,13 +8,16 @@ import hashlib
 import math
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
+from datamodules.folders import list_files, note_left_out
 from datamodules.images import is_image_name, list_images
+from datamodules.notes import note
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import composed, identity, shown
 
 Split = Literal["train", "val", "test"]
 Item = TypeVar("Item", "Content", "Painting")
@@ -75,6 +78,9 @@ class StyleSource(ABC):
 class ImageFolder(ContentSource):
     """Every picture under a folder, at any depth: COCO's ``train2017``, Places365, your own photographs.
 
+    A file that several paths lead to counts once; one that is also under ``val_root`` or ``test_root`` is not trained
+    on, unless nothing would be left.
+
     Args:
         root: Training photographs.
         val_root: Validation photographs; without it, a fixed share of ``root`` is held out for validation.
@@ -106,23 +112,30 @@ class ImageFolder(ContentSource):
         own_root = {"train": None, "val": self.val_root, "test": self.test_root}[split]
         if own_root is not None:
             return self._list(own_root)
-        everything = self._list(self.root)
+        everything = self._own(self._list(self.root))
         if self.val_root is not None:
             return everything
         train, held_out = _hold_out(everything, self.holdout)
         return train if split == "train" else held_out
 
+    def _own(self, everything: list[Content]) -> list[Content]:
+        """Leave out what the roots of other splits hold, too."""
+        roots = [root for root in {self.val_root, self.test_root} if root is not None]
+        others = {identity(content.path) for root in roots for content in self._list(root) if content.path.exists()}
+        if not others:
+            return everything
+        own = [item for item in everything if not item.path.exists() or identity(item.path) not in others]
+        return own or everything
+
     def _list(self, root: Path) -> list[Content]:
-        if self.masks is None:
-            return [Content(path, path.stem) for path in list_images(root)]
-        masks = {path.relative_to(self.masks).with_suffix(""): path for path in list_images(self.masks)}
-        return [
-            Content(path, path.stem, masks.get(path.relative_to(root).with_suffix(""))) for path in list_images(root)
-        ]
+        masks = {} if self.masks is None else {_key(path, self.masks): path for path in _masks(self.masks)}
+        return [Content(path, _title(path), masks.get(_key(path, root))) for path in list_images(root)]
 
 
 class WikiArt(StyleSource):
-    """Paintings in one folder per artist: ``<root>/<artist>/<title>.<ext>``; other files are ignored.
+    """Paintings in one folder per artist: ``<root>/<artist>/<title>.<ext>``; other files are left out, with a note.
+
+    Folders whose names differ in letter case, hyphens or accents' spelling alone are one artist's.
 
     Args:
         root: The folder of artists' folders, for example ``vincent-van-gogh/the-starry-night.jpg`` below it. Hyphens
@@ -195,10 +208,11 @@ class FewPaintings(StyleSource):
     def paintings(self, split: Split) -> list[Painting]:
         """List the paintings of a split, sorted by artist and title."""
         everything = self.source.paintings(split)
-        missing = set(self.keep) - {painting.artist for painting in everything}
-        if missing:
-            raise ImpastoError(f"There are no paintings by {', '.join(sorted(missing))} to keep: check the names.")
-        if min(self.keep.values(), default=1) < 1:
+        keep = {artist_name(artist).casefold(): count for artist, count in self.keep.items()}
+        known = {painting.artist.casefold() for painting in everything}
+        if missing := [artist for artist in sorted(self.keep) if artist_name(artist).casefold() not in known]:
+            raise ImpastoError(f"There are no paintings by {', '.join(missing)} to keep: check the names.")
+        if min(keep.values(), default=1) < 1:
             raise ImpastoError(
                 "Every artist in keep needs at least one painting: raise the number, or leave the name out."
             )
@@ -207,8 +221,9 @@ class FewPaintings(StyleSource):
         seen: Counter[str] = Counter()
         kept = []
         for painting in everything:
-            seen[painting.artist] += 1
-            if seen[painting.artist] <= self.keep.get(painting.artist, seen[painting.artist]):
+            artist = painting.artist.casefold()
+            seen[artist] += 1
+            if seen[artist] <= keep.get(artist, seen[artist]):
                 kept.append(painting)
         return kept
 
@@ -246,7 +261,7 @@ class ProceduralArt(ContentSource, StyleSource):
 
     def contents(self, split: Split) -> list[Content]:
         """List the contents of a split, sorted by path."""
-        return [Content(path, path.stem) for path in list_images(self.root / split / "contents")]
+        return [Content(path, _title(path)) for path in list_images(self.root / split / "contents")]
 
     def paintings(self, split: Split) -> list[Painting]:
         """List the paintings of a split, sorted by artist and title."""
@@ -261,26 +276,49 @@ def artist_name(folder: str) -> str:
         >>> artist_name("vincent-van-gogh")
         'vincent van gogh'
     """
-    return " ".join(re.split(r"[-_\s]+", folder)).strip()
+    return " ".join(re.split(r"[-_\s]+", shown(composed(folder)))).strip()
 
 
 def paintings_by_artist(root: Path) -> dict[str, list[Painting]]:
-    """List ``<root>/<artist>/<title>.<ext>`` by artist's name, paintings sorted by path.
+    """List ``<root>/<artist>/<title>.<ext>`` by artist's name, paintings sorted by path, every file once.
+
+    Where names differ in letter case alone, they are one artist, under the spelling that has most paintings.
 
     Raises:
         ImpastoError: If the folder is missing, or no folder in it holds a picture.
     """
     if not root.is_dir():
         raise ImpastoError(f"The folder of paintings {root} does not exist: check the path, or prepare the data first.")
+    listed = list_files(root, lambda path: is_image_name(path.name))
+    works = [path for path in listed if path.parent.parent == root]
+    note_left_out(root, [path for path in listed if path.parent.parent != root], reason="not in an artist's folder")
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in works:
+        name = artist_name(path.parent.name)
+        spellings[name.casefold()][name] += 1
     by_artist: dict[str, list[Painting]] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        name = artist_name(folder.name)
-        works = [Painting(path, name, path.stem) for path in sorted(folder.iterdir()) if is_image_name(path.name)]
-        if works:
-            by_artist.setdefault(name, []).extend(works)
+    for path in works:
+        names = spellings[artist_name(path.parent.name).casefold()]
+        artist = min(names, key=lambda name: (-names[name], name))
+        by_artist.setdefault(artist, []).append(Painting(path, artist, _title(path)))
+    for names in spellings.values():
+        if len(names) > 1:
+            note(f"{root}: {' and '.join(sorted(names))} differ in letter case alone and are taken for one artist.")
     if not by_artist:
         raise ImpastoError(f"No paintings under {root}: it should hold one folder per artist, <artist>/<title>.jpg.")
     return by_artist
+
+
+def _title(path: Path) -> str:
+    return composed(path.stem)
+
+
+def _masks(folder: Path) -> list[Path]:
+    return list_images(folder, aliases=True)  # they are searched by name, and one mask may serve several contents
+
+
+def _key(path: Path, root: Path) -> str:
+    return composed(path.relative_to(root).with_suffix("").as_posix())
 
 
 def _checked_share(share: float) -> float:
@@ -303,4 +341,5 @@ def _take(items: list[Item], positions: Iterable[int]) -> list[Item]:
 
 
 def _name_hash(path: Path) -> bytes:
-    return hashlib.blake2b(f"{path.parent.name}/{path.name}".encode(), digest_size=8).digest()
+    name = composed(f"{path.parent.name}/{path.name}")
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()

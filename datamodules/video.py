@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.video_probe import BT709, VideoLayout, opened, probe, video_stream
+from datamodules.video_probe import BT709, VideoLayout, is_foreign, opened, probe, url, video_stream
 from datamodules.video_sound import SoundCopy
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import replacing
 
 if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
     from av.container import OutputContainer
@@ -32,6 +32,7 @@ WRITABLE_VIDEOS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mk
 _QUALITY = {"libx264": {"crf": "18"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}}
 _LIMITED_RANGE = 1
 _UNNAMED_MATRIX = 2
+_BT2020 = 9
 _HIGH_DEFINITION = 720  # lines; from here on a matrix that a file does not name is BT.709's, below BT.601's
 
 
@@ -76,7 +77,8 @@ class VideoReader:
             size: Number of frames in every batch but the last.
 
         Yields:
-            Batches in order of time; pictures have 8 bits a channel and the size of the first one.
+            Batches in order of time; pictures have 8 bits a channel and the size of the first one, lie over white
+            where they are transparent, and colours of a wide gamut or of high dynamic range are brought to BT.709.
 
         Raises:
             VideoReadError: If a frame is damaged.
@@ -108,15 +110,29 @@ class VideoReader:
         from av.video.reformatter import Interpolation
 
         height, width = self.layout.stored
-        unnamed = frame.colorspace == _UNNAMED_MATRIX and height >= _HIGH_DEFINITION
+        foreign = is_foreign(frame)
+        see_through = any(component.is_alpha for component in frame.format.components)
         pixels = frame.reformat(
             width,
             height,
-            "rgb24",
-            src_colorspace="ITU709" if unnamed else None,
+            "rgba" if see_through else "rgb24",
+            src_colorspace=self._matrix(frame),
+            dst_color_trc=self.layout.transfer if foreign else None,
+            dst_color_primaries=self.layout.primaries if foreign else None,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         ).to_ndarray()
+        if see_through:
+            opacity = pixels[..., 3:].astype(np.uint16)
+            pixels = ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
         return torch.from_numpy(pixels).permute(2, 0, 1).rot90(self.layout.rotation // 90, (1, 2))
+
+    def _matrix(self, frame: VideoFrame) -> str | None:
+        """Return the matrix that a file leaves open; None leaves it to the file, or to FFmpeg, which takes BT.601."""
+        if frame.colorspace != _UNNAMED_MATRIX:
+            return None
+        if frame.color_primaries == _BT2020:
+            return "BT2020"
+        return "ITU709" if self.layout.stored[0] >= _HIGH_DEFINITION else None
 
 
 class VideoWriter:
@@ -146,8 +162,7 @@ class VideoWriter:
             raise ImpastoError(f"Cannot write {self.path}: choose a name that ends in {', '.join(WRITABLE_VIDEOS)}.")
         self.full_colour = codec == "libx264" and any(side % 2 for side in layout.size)
         self._layout = layout
-        # Hidden, so that nobody takes it for a finished clip.
-        self._temporary = self.path.with_name(f".{uuid.uuid4().hex}{self.path.suffix}")
+        self._place = ExitStack()  # holds the temporary file until the clip is whole
         self._container: OutputContainer | None = None
         self._sound: SoundCopy | None = None
         self._held: VideoFrame | None = None
@@ -157,12 +172,26 @@ class VideoWriter:
     def _open(self, codec: str, sound: Path | None) -> None:
         import av
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(self._temporary), "w")
+        temporary = self._place.enter_context(replacing(self.path))
+        self._container = av.open(url(temporary), "w")
         self._stream = self._add_stream(self._container, codec)
+        self._stream.codec_context.open()
         if sound is not None:
             self._sound = SoundCopy(sound, self._container)
-        self._container.start_encoding()
+        with self._blaming_sound():
+            self._container.start_encoding()
+
+    @contextmanager
+    def _blaming_sound(self) -> Iterator[None]:
+        """Take a file that is refused as a whole, though the encoder takes its pictures, for one of a wrong sound."""
+        from av.error import ArgumentError
+
+        try:
+            yield
+        except ArgumentError as error:
+            if self._sound is None or not self._sound.has_tracks:
+                raise
+            raise self._sound.refusal() from error
 
     def _add_stream(self, container: OutputContainer, codec: str) -> VideoStream:
         from av.codec.context import Flags
@@ -236,7 +265,7 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._discard()
+            self._discard(error)
             return
         with self._guarded():
             self._finish()
@@ -247,9 +276,11 @@ class VideoWriter:
         self._container.mux(self._stream.encode())
         if self._sound is not None:
             self._sound.copy()
+        with self._blaming_sound():
+            self._container.close()
+        if self._sound is not None:
             self._sound.close()
-        self._container.close()
-        self._temporary.replace(self.path)
+        self._place.close()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -260,24 +291,26 @@ class VideoWriter:
         try:
             yield
         except UnknownCodecError as error:
-            self._discard()
+            self._discard(error)
             raise ImpastoError(f"FFmpeg cannot encode {error} here: install PyAV from its wheels.") from error
         except (FFmpegError, OSError) as error:
-            self._discard()
+            self._discard(error)
             reason = error.strerror or error
             raise ImpastoError(f"Cannot write {self.path} ({reason}): choose another place.") from error
-        except BaseException:
-            self._discard()
+        except BaseException as error:
+            self._discard(error)
             raise
 
-    def _discard(self) -> None:
-        with suppress(Exception):  # what could not be written cannot be completed either
-            if self._sound is not None:
-                self._sound.close()
-            if self._container is not None:
-                self._container.close()
-        with suppress(OSError):  # nor can what was never begun be removed
-            self._temporary.unlink(missing_ok=True)
+    def _discard(self, error: BaseException) -> None:
+        try:
+            with suppress(Exception):  # what could not be written cannot be completed either
+                if self._sound is not None:
+                    self._sound.close()
+                if self._container is not None:
+                    self._container.close()
+        finally:
+            with suppress(OSError):  # nor can what was never begun be removed
+                self._place.__exit__(type(error), error, error.__traceback__)
 
 
 def is_video_name(name: str) -> bool:

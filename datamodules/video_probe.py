@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
 
 BT709 = 1  # as colour matrix, primaries and transfer function alike
 _UNNAMED = (0, 2, 3)  # colours that a file leaves open: reserved, unspecified, reserved
+# Colours that players show alike, or nearly: primaries of BT.709 and BT.601, and the transfer functions of SDR.
+_USUAL_PRIMARIES = (BT709, 5, 6, 7)
+_USUAL_TRANSFERS = (BT709, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 # Files that state how long they are; of others FFmpeg only guesses it.
 _STATE_DURATION = ("mp4", "matroska", "avi", "flv", "asf")
 _FINEST_CLOCK = 10_000  # ticks a second, at least, so that a start between two frames hardly moves
@@ -39,8 +42,8 @@ class VideoLayout:
         last: For how long the last frame is shown, in seconds.
         rotation: By how many degrees players turn the stored pictures counter-clockwise: 0, 90, 180 or 270.
         aspect: Width of a stored pixel divided by its height.
-        primaries: Of the colours; a number of ISO/IEC 23091-2.
-        transfer: Function from light to values; a number of the same standard.
+        primaries: Of the colours as they are read; a number of ISO/IEC 23091-2.
+        transfer: Function from light to values, likewise; a number of the same standard.
     """
 
     size: tuple[int, int]
@@ -134,6 +137,11 @@ def probe(path: Path) -> Probe:
     return Probe(_layout(survey, clock, rates, aspect), clock, survey.frames)
 
 
+def url(path: Path) -> str:
+    """Return a path for FFmpeg, which takes what stands before a colon for a protocol."""
+    return f"file:{path}"
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open a video; what FFmpeg complains about inside the block becomes a `VideoReadError`."""
@@ -142,7 +150,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
     _check_file(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(url(path)) as container:
             yield container
     except InvalidDataError as error:
         raise VideoReadError(_refusal(path)) from error
@@ -247,6 +255,13 @@ def _layout(survey: _Survey, clock: Clock, rates: list[Fraction], aspect: Fracti
         last=(clock.rate is None and survey.last_duration * clock.tick) or 1 / rate,
         rotation=rotation,
         aspect=aspect,
-        primaries=BT709 if frame.color_primaries in _UNNAMED else frame.color_primaries,
-        transfer=BT709 if frame.color_trc in _UNNAMED else frame.color_trc,
+        primaries=frame.color_primaries if frame.color_primaries in _USUAL_PRIMARIES else BT709,
+        transfer=frame.color_trc if frame.color_trc in _USUAL_TRANSFERS else BT709,
+    )
+
+
+def is_foreign(frame: VideoFrame) -> bool:
+    """Tell whether a frame has colours of a wide gamut or of high dynamic range, which BT.709 has to be made of."""
+    return (frame.color_primaries not in (*_USUAL_PRIMARIES, *_UNNAMED)) or (
+        frame.color_trc not in (*_USUAL_TRANSFERS, *_UNNAMED)
     )

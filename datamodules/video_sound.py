@@ -7,11 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datamodules.video_probe import VideoReadError
+from datamodules.video_probe import VideoReadError, url
 
 if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
     from av.container import OutputContainer
     from av.packet import Packet
+
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by their channels
 
 
 class SoundCopy:
@@ -28,24 +30,40 @@ class SoundCopy:
     def __init__(self, path: Path, output: OutputContainer) -> None:
         import av
 
-        self._input = av.open(str(path))
+        self._path = path
+        self._input = av.open(url(path))
         self._output = output
         streams = list(self._input.streams.audio)
-        self._targets = {stream.index: self._target(path, stream) for stream in streams}
+        self._targets = {stream.index: self._target(stream) for stream in streams}
         self._start = Fraction(self._input.start_time or 0, 1_000_000)
         self._packets: Iterator[Packet[Any]] = self._input.demux(streams) if streams else iter(())
         self._next = next(self._packets, None)
 
-    def _target(self, path: Path, stream: Any) -> Any:
+    def _target(self, stream: Any) -> Any:
         try:
             target = self._output.add_stream_from_template(stream)
         except ValueError as error:
-            raise VideoReadError(
-                f"A {Path(self._output.name).suffix} file cannot hold the sound of {path}: choose a name in .mkv."
-            ) from error
+            raise self.refusal() from error
+        layout = stream.codec_context.layout
+        if layout.name == f"{layout.nb_channels} channels":  # AVI names none, and MP4 takes none without
+            target.codec_context.layout = _LAYOUTS.get(layout.nb_channels, layout)
         if stream.language:
             target.metadata["language"] = stream.language
         return target
+
+    def refusal(self) -> VideoReadError:
+        """Return the error that says that a file of this kind cannot hold such sound."""
+        suffix = Path(self._output.name).suffix
+        kinds = ", ".join(sorted({stream.codec_context.name for stream in self._input.streams.audio}))
+        return VideoReadError(
+            f"A {suffix} file cannot hold the sound of {self._path} ({kinds}): choose a name in "
+            f"{'.mov' if suffix == '.mkv' else '.mkv'}, or convert the sound to AAC first."
+        )
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether there is any sound to copy."""
+        return bool(self._targets)
 
     def copy(self, until: Fraction | None = None) -> None:
         """Copy what is to be heard before a time, in seconds; by default all that is left."""

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from datamodules.images import list_images
 from datamodules.sources import artist_name
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import composed, find_file, identity
 
 PICTURES = ("stylized", "content", "style")
 WORDS = ("artist", "prompt", "clip", "frame")
@@ -131,23 +132,24 @@ def require(pairs: Sequence[Pair], field: str, metric: str) -> None:
 
 def _index(folder: Path) -> Index:
     """Return the pictures of a folder by every name that they may be called by."""
-    index: dict[str, list[Path]] = defaultdict(list)
-    for path in list_images(folder):
+    index: dict[str, dict[Hashable, Path]] = defaultdict(dict)
+    for path in list_images(folder, aliases=True):  # a name is what is searched, wherever it leads
+        own = identity(path) if path.exists() else path
         for name in _names(path, folder):
-            index[name].append(path)
-    return index
+            index[name].setdefault(own, path)
+    return {name: list(paths.values()) for name, paths in index.items()}
 
 
 def _names(path: Path, root: Path) -> list[str]:
     inside = path.relative_to(root)
-    return list(dict.fromkeys((inside.with_suffix("").as_posix(), path.stem, path.name)))
+    return list(dict.fromkeys(map(composed, (inside.with_suffix("").as_posix(), path.stem, path.name))))
 
 
 def _only_style(style: Path | None, styles: Index | None) -> Path | None:
     if styles is None:
         return style
-    paths = set(chain.from_iterable(styles.values()))
-    return paths.pop() if len(paths) == 1 else None
+    paths = list(chain.from_iterable(styles.values()))
+    return paths[0] if len({identity(path) if path.exists() else path for path in paths}) == 1 else None
 
 
 def _matches(name: str, contents: Index | None, styles: Index | None) -> list[tuple[Path | None, Path | None]]:
@@ -210,7 +212,7 @@ def _row(row: Mapping[str, str | None], number: int, path: Path, folders: Mappin
 def _file(name: str | None, folder: Path | None) -> Path | None:
     if name is None:
         return None
-    return folder / name if folder is not None and folder.is_dir() else Path(name)
+    return find_file(folder / name if folder is not None and folder.is_dir() else Path(name))
 
 
 def _with_folders(pairs: Sequence[Pair], stylized: Path, style: Path | None) -> list[Pair]:
