@@ -1,21 +1,23 @@
 """One method and one style over many files, pictures and videos alike."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 
-from datamodules.images import ImageReadError, read_image, write_image
+from datamodules.images import read_image, write_image
 from datamodules.masks import parse_box
-from datamodules.video_probe import VideoReadError
 from experiments.painting.inference import fit_within, load_model, load_untrained, paint, profile_of
 from experiments.painting.plan import Job, is_video
 from experiments.painting.regions import Region
 from experiments.painting.video import VideoPainter
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import resolve_controls
+from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import shown
 
 
 class Painter:
@@ -65,13 +67,22 @@ def _load(args: argparse.Namespace) -> StyleTransferModule:
 
 
 def paint_folder(jobs: list[Job], painter: Painter, progress: Progress) -> int:
-    """Paint what can be read; report the rest."""
-    done, failures = 0, []
+    """Paint what can be painted; report the rest at the end, whatever went wrong with it.
+
+    Returns:
+        The number of files painted.
+    """
+    done = 0
+    failures: dict[str, None] = {}  # what is wrong with all files is said once
     for source, target in progress.track(jobs, description="painting"):
         try:
             done += painter.paint(source, target, progress)
-        except (ImageReadError, VideoReadError) as error:
-            failures.append(str(error))
+        except ImpastoError as error:
+            failures[str(error)] = None
+        except Exception as error:
+            if os.environ.get("IMPASTO_TRACEBACK") == "1":
+                raise
+            failures[f"{source}: {type(error).__name__}: {error}".splitlines()[0]] = None
     if failures:
-        print(f"Skipped {len(failures)} of {len(jobs)} files:", *failures, sep="\n  ", file=sys.stderr)
+        print(f"Skipped {len(jobs) - done} of {len(jobs)} files:", *map(shown, failures), sep="\n  ", file=sys.stderr)
     return done

@@ -22,6 +22,7 @@ from experiments.painting.regions import Region
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import shown
 from lightning_modules.weights import WeightsSource, load_lpips
 from metrics.base import stand_in_suffix
 from metrics.temporal import TemporalLPIPS
@@ -94,7 +95,7 @@ class VideoPainter:
         reader = VideoReader(source)
         layout = _shrunk(reader.layout, self._max_side)
         mask = region.of(source, layout.size)
-        task = progress.add_task(escape(source.name), total=reader.count)
+        task = progress.add_task(escape(shown(source.name)), total=reader.count)
         self.steadiness.begin()
         heat = nullcontext() if heatmap is None else _heat_map(heatmap, layout, reader.count)
         # The heat map is finished last: where it fails, the clip is there.
