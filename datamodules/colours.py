@@ -19,7 +19,7 @@ class UnknownColoursError(ValueError):
     """Nothing says what the numbers of a picture mean; the message goes on after the file's name."""
 
 
-class ProfileError(ValueError):
+class ProfileError(Exception):
     """A colour profile that cannot be used; the message says why."""
 
 
@@ -146,10 +146,10 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         if space != {"L": "GRAY"}.get(mode, mode):
             raise ProfileError(f"it describes {space} colours, and these are {mode}")
         transform = ImageCms.ImageCmsTransform(source, _named("sRGB"), mode, "RGB")
-        probe = _probe(mode)
-        changed = np.asarray(transform.apply(probe)).astype(int) - np.asarray(probe.convert("RGB"))
-    except (OSError, TypeError, ImportError, ImageCms.PyCMSError) as error:
+    except (OSError, TypeError, ValueError, ImportError) as error:
         raise ProfileError(str(error) or type(error).__name__) from error
+    probe = _probe(mode)
+    changed = np.asarray(transform.apply(probe)).astype(int) - np.asarray(probe.convert("RGB"))
     return transform if mode == "CMYK" or np.abs(changed).max() > _SAME else None
 
 
@@ -161,8 +161,8 @@ def _curve(profile: bytes) -> NDArray[np.uint8] | None:
     transform = _transform(profile, "L" if is_grey else "RGB")
     if transform is None:
         return None
-    colours: NDArray[np.uint8] = np.asarray(transform.apply(ramp if is_grey else ramp.convert("RGB")))
-    return colours[0]
+    curve: NDArray[np.uint8] = np.asarray(transform.apply(ramp if is_grey else ramp.convert("RGB")))[0]
+    return curve
 
 
 @lru_cache(maxsize=1)

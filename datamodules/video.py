@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.video_probe import BT709, VideoLayout, is_foreign, opened, probe, url, video_stream
+from datamodules.video_colours import BT709, BT2020, is_foreign, to_bt709
+from datamodules.video_probe import VideoLayout, opened, probe, url, video_stream
 from datamodules.video_sound import SoundCopy
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing
@@ -32,7 +33,6 @@ WRITABLE_VIDEOS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mk
 _QUALITY = {"libx264": {"crf": "18"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"}}
 _LIMITED_RANGE = 1
 _UNNAMED_MATRIX = 2
-_BT2020 = 9
 _HIGH_DEFINITION = 720  # lines; from here on a matrix that a file does not name is BT.709's, below BT.601's
 
 
@@ -112,15 +112,16 @@ class VideoReader:
         height, width = self.layout.stored
         foreign = is_foreign(frame)
         see_through = any(component.is_alpha for component in frame.format.components)
-        pixels = frame.reformat(
+        pixels: NDArray[Any] = frame.reformat(
             width,
             height,
-            "rgba" if see_through else "rgb24",
+            ("rgba" if see_through else "rgb24") if not foreign else ("rgba64le" if see_through else "rgb48le"),
             src_colorspace=self._matrix(frame),
-            dst_color_trc=self.layout.transfer if foreign else None,
-            dst_color_primaries=self.layout.primaries if foreign else None,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         ).to_ndarray()
+        if foreign:
+            colours = to_bt709(pixels[..., :3], frame.color_primaries, frame.color_trc)
+            pixels = np.concatenate([colours, (pixels[..., 3:] // 257).astype(np.uint8)], -1)
         if see_through:
             opacity = pixels[..., 3:].astype(np.uint16)
             pixels = ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
@@ -130,7 +131,7 @@ class VideoReader:
         """Return the matrix that a file leaves open; None leaves it to the file, or to FFmpeg, which takes BT.601."""
         if frame.colorspace != _UNNAMED_MATRIX:
             return None
-        if frame.color_primaries == _BT2020:
+        if frame.color_primaries == BT2020:
             return "BT2020"
         return "ITU709" if self.layout.stored[0] >= _HIGH_DEFINITION else None
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datamodules.video_colours import BT709, tags
 from lightning_modules.errors import ImpastoError
 
 if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
@@ -17,11 +18,6 @@ if TYPE_CHECKING:  # PyAV takes a while to load, and only videos need it
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-BT709 = 1  # as colour matrix, primaries and transfer function alike
-_UNNAMED = (0, 2, 3)  # colours that a file leaves open: reserved, unspecified, reserved
-# Colours that players show alike, or nearly: primaries of BT.709 and BT.601, and the transfer functions of SDR.
-_USUAL_PRIMARIES = (BT709, 5, 6, 7)
-_USUAL_TRANSFERS = (BT709, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 # Files that state how long they are; of others FFmpeg only guesses it.
 _STATE_DURATION = ("mp4", "matroska", "avi", "flv", "asf")
 _FINEST_CLOCK = 10_000  # ticks a second, at least, so that a start between two frames hardly moves
@@ -247,6 +243,7 @@ def _layout(survey: _Survey, clock: Clock, rates: list[Fraction], aspect: Fracti
     frame = survey.first
     rate = clock.rate or (rates[0] if rates else Fraction(25))
     rotation = round(frame.rotation / 90) * 90 % 360
+    primaries, transfer = tags(frame)
     size = (frame.height, frame.width) if rotation % 180 == 0 else (frame.width, frame.height)
     return VideoLayout(
         size=size,
@@ -255,13 +252,6 @@ def _layout(survey: _Survey, clock: Clock, rates: list[Fraction], aspect: Fracti
         last=(clock.rate is None and survey.last_duration * clock.tick) or 1 / rate,
         rotation=rotation,
         aspect=aspect,
-        primaries=frame.color_primaries if frame.color_primaries in _USUAL_PRIMARIES else BT709,
-        transfer=frame.color_trc if frame.color_trc in _USUAL_TRANSFERS else BT709,
-    )
-
-
-def is_foreign(frame: VideoFrame) -> bool:
-    """Tell whether a frame has colours of a wide gamut or of high dynamic range, which BT.709 has to be made of."""
-    return (frame.color_primaries not in (*_USUAL_PRIMARIES, *_UNNAMED)) or (
-        frame.color_trc not in (*_USUAL_TRANSFERS, *_UNNAMED)
+        primaries=primaries,
+        transfer=transfer,
     )

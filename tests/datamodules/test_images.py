@@ -1,11 +1,15 @@
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from datamodules import image_formats
+from datamodules.image_formats import IMAGE_SUFFIXES
 from datamodules.images import ImageReadError, list_images, read_image, read_pixels, write_image
 from lightning_modules.errors import ImpastoError
 
@@ -139,6 +143,86 @@ def test_decompression_bombs_are_refused(tmp_path, picture, monkeypatch):
         read_image(tmp_path / "bomb.png")
 
 
+def test_long_text_beside_the_pixels_is_no_damage(tmp_path, picture, monkeypatch):
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("workflow", "x" * 1_100_000, zip=True)
+    picture.save(tmp_path / "a.png", pnginfo=notes)
+    assert read_image(tmp_path / "a.png").shape == (3, 40, 60)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 1_000_000)
+    with pytest.raises(ImageReadError, match=r"more than 64 MiB of text .* save it again without its metadata"):
+        read_image(tmp_path / "a.png")
+
+
+OTHERS = {
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow-heif"),
+    "JPEG XL": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20), "pillow-jxl-plugin"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_needs_a_package_is_named(tmp_path, monkeypatch, kind):
+    head, package = OTHERS[kind]
+    (tmp_path / "a.jpg").write_bytes(head + bytes(200))
+    monkeypatch.setitem(sys.modules, image_formats._EXTRAS[kind].module, None)
+    with pytest.raises(ImageReadError, match=f"a.jpg is {kind}, which needs a package: pip install '{package}'"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_package_that_is_there_is_asked(tmp_path, picture, monkeypatch):
+    class Plugin:
+        @staticmethod
+        def register_heif_opener():
+            opened = picture.copy()
+            monkeypatch.setattr(Image, "open", lambda _: opened)
+
+    (tmp_path / "a.heic").write_bytes(OTHERS["HEIC"][0] + bytes(200))
+    monkeypatch.setitem(sys.modules, "pillow_heif", Plugin)
+    assert read_image(tmp_path / "a.heic").shape == (3, 40, 60)
+
+
+def test_raw_files_are_not_mistaken_for_their_previews(tmp_path, picture):
+    picture.save(tmp_path / "a.tif")
+    (tmp_path / "a.tif").rename(tmp_path / "a.dng")
+    with pytest.raises(ImageReadError, match="camera's raw file: develop it"):
+        read_image(tmp_path / "a.dng")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot be opened .Permission denied"),
+        (MemoryError(), "does not fit into memory"),
+        (KeyError("anything"), "damaged or truncated"),
+    ],
+)
+def test_whatever_a_decoder_raises_is_one_sentence(tmp_path, picture, monkeypatch, error, words):
+    picture.save(tmp_path / "a.png")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ImageReadError, match=words):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_fault_of_ours_is_not_called_damage(tmp_path, picture, monkeypatch):
+    picture.save(tmp_path / "a.png")
+    monkeypatch.setattr("datamodules.images.to_srgb", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read_image(tmp_path / "a.png")
+
+
+def test_warnings_of_pillow_reach_nobody(tmp_path, picture):
+    picture.save(tmp_path / "a.png")
+    script = (
+        "from PIL import Image; from datamodules.images import read_pixels; Image.MAX_IMAGE_PIXELS = 2000; "
+        f"print(read_pixels({str(tmp_path / 'a.png')!r}).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603
+    assert (done.stdout, done.stderr) == ("(40, 60, 3)\n", "")
+
+
 def test_large_jpegs_decode_small_where_that_is_enough(tmp_path):
     Image.new("RGB", (1600, 800), "red").save(tmp_path / "big.jpg")
     assert read_pixels(tmp_path / "big.jpg", short_side=128).shape == (200, 400, 3)
@@ -181,6 +265,19 @@ def test_lists_pictures_sorted_and_deep(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [str(path.relative_to(tmp_path)) for path in list_images(tmp_path)] == ["a/z.JPG", "b.png"]
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".jfif", ".jp2", ".qoi", ".ppm", ".tga", ".mpo"])
+def test_folders_take_what_can_be_read(tmp_path, picture, suffix):
+    picture.save(tmp_path / f"a{suffix}", {".jfif": "JPEG", ".mpo": "JPEG"}.get(suffix))
+    assert [read_image(path).shape for path in list_images(tmp_path)] == [(3, 40, 60)]
+
+
+def test_every_suffix_of_a_folder_has_a_decoder_or_names_its_package():
+    Image.init()
+    by_package = {".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"}
+    readable = {suffix for suffix, kind in Image.EXTENSION.items() if kind in {*Image.OPEN, "MPO"}}
+    assert IMAGE_SUFFIXES - by_package <= readable
 
 
 def test_listing_explains_empty_and_missing_folders(tmp_path):

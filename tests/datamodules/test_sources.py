@@ -1,8 +1,12 @@
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from datamodules.notes import note
+from datamodules.samples import evaluation_pairs
 from datamodules.sources import FewPaintings, ImageFolder, ProceduralArt, WikiArt
 from lightning_modules.errors import ImpastoError
 
@@ -120,3 +124,88 @@ def test_few_paintings_thin_out_the_training_split_only(museum):
 def test_few_paintings_refuse_what_makes_no_sense(museum, keep, message):
     with pytest.raises(ImpastoError, match=message):
         FewPaintings(WikiArt(museum), keep).paintings("train")
+
+
+# ---------------------------------------------------------------------- names and links
+
+
+def test_validation_pictures_are_never_trained_on(tmp_path):
+    _touch(tmp_path, *(f"all/{name}.png" for name in "abcd"), "all/val/e.png", "all/test/f.png")
+    (tmp_path / "all/val/a.png").symlink_to("../a.png")
+    (tmp_path / "all/again").symlink_to(".", target_is_directory=True)
+    source = ImageFolder(tmp_path / "all", val_root=tmp_path / "all/val", test_root=tmp_path / "all/test")
+    titles = {split: [item.title for item in source.contents(split)] for split in ("train", "val", "test")}
+    assert titles == {"train": ["b", "c", "d"], "val": ["a", "e"], "test": ["f"]}
+    same = ImageFolder(tmp_path / "all/val", val_root=tmp_path / "all/val")
+    assert same.contents("train") == same.contents("val")
+
+
+def test_a_link_to_the_folder_above_lets_no_picture_into_both_splits(tmp_path):
+    _touch(tmp_path, *(f"in/p/{number}.jpg" for number in range(5)))
+    (tmp_path / "in/p/up").symlink_to("..", target_is_directory=True)
+    source = ImageFolder(tmp_path / "in", holdout=0.4)
+    train, val = ({item.path.resolve() for item in source.contents(split)} for split in ("train", "val"))
+    assert (len(train), len(val), len(train & val)) == (3, 2, 0)
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_an_artist_is_found_however_accents_are_spelt(tmp_path, written, asked):
+    folder = unicodedata.normalize(written, "paul-cézanne")
+    _touch(tmp_path, *(f"{folder}/{unicodedata.normalize(written, 'é')}{number}.jpg" for number in range(3)))
+    name = unicodedata.normalize(asked, "Paul Cézanne")
+    found = WikiArt(tmp_path, artists=[name], holdout=0).paintings("train")
+    assert {work.artist for work in found} == {unicodedata.normalize("NFC", "paul cézanne")}
+    assert [work.title for work in found] == [unicodedata.normalize("NFC", f"é{number}") for number in range(3)]
+    assert len(FewPaintings(WikiArt(tmp_path, holdout=0), {name: 1}).paintings("train")) == 1
+
+
+def test_the_split_does_not_depend_on_how_accents_are_spelt(tmp_path):
+    held_out = []
+    for form in ("NFC", "NFD"):
+        names = [unicodedata.normalize(form, f"photos/é{number}.png") for number in range(30)]
+        source = ImageFolder(_touch(tmp_path / form, *names), holdout=0.2)
+        held_out.append([item.title for item in source.contents("val")])
+    assert held_out[0] == held_out[1]
+
+
+def test_truth_is_found_however_accents_are_spelt(tmp_path):
+    _touch(tmp_path, "c/é.png", f"p/a/{unicodedata.normalize('NFD', 'é')}.png", "p/a/x.png")
+    contents, paintings = (
+        ImageFolder(tmp_path / "c").contents("val"),
+        WikiArt(tmp_path / "p", holdout=0).paintings("val"),
+    )
+    (pair,) = evaluation_pairs(contents, paintings, [], ["a"])
+    assert (pair.truth.parent.name, pair.style.stem) == ("a", "x")
+
+
+def test_names_that_are_no_text_are_listed_and_split(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    _touch(tmp_path, f"in/{name}.jpg", "in/b.jpg", f"art/{name}/a.jpg", f"art/{name}/b.jpg")
+    source = ImageFolder(tmp_path / "in", holdout=0.5)
+    assert {item.path.stem for split in ("train", "val") for item in source.contents(split)} == {name, "b"}
+    paintings = WikiArt(tmp_path / "art").paintings("train")
+    assert [work.artist for work in paintings] == ["caf\\xe9"]  # a prompt has to be text
+
+
+@pytest.mark.parametrize(("claudes", "name"), [(3, "Claude Monet"), (1, "claude monet")])
+def test_artists_that_differ_in_letter_case_are_one(tmp_path, caplog, claudes, name):
+    note.cache_clear()
+    _touch(tmp_path, *(f"Claude-Monet/{number}.jpg" for number in range(claudes)), "claude_monet/8.jpg", "b/1.jpg")
+    _touch(tmp_path, "claude_monet/9.jpg")
+    for _ in range(2):
+        works = WikiArt(tmp_path, artists=["CLAUDE MONET"], holdout=0).paintings("train")
+    assert {work.artist for work in works} == {name}
+    assert len(works) == claudes + 2
+    assert [message for message in caplog.messages if "letter case" in message] == [
+        f"{tmp_path}: Claude Monet and claude monet differ in letter case alone and are taken for one artist."
+    ]
+    assert len(FewPaintings(WikiArt(tmp_path, holdout=0), {"Claude monet": 1}).paintings("train")) == 2
+
+
+def test_an_artist_whose_folder_is_a_link_is_no_second_one(tmp_path, caplog):
+    note.cache_clear()
+    _touch(tmp_path, "claude-monet/1.jpg", "b/1.jpg", "loose.jpg", "b/deep/2.jpg")
+    (tmp_path / "a-monet").symlink_to("claude-monet", target_is_directory=True)
+    assert {work.artist for work in WikiArt(tmp_path, holdout=0).paintings("train")} == {"claude monet", "b"}
+    assert f"{tmp_path}: left out 2 not in an artist's folder (2 .jpg)." in caplog.messages

@@ -1,4 +1,5 @@
 import ast
+import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -160,6 +161,87 @@ def test_colours_without_a_named_matrix_follow_the_size(tmp_path, size, matrix):
     assert torch.allclose(colour, torch.tensor([200.0, 40.0, 90.0]), atol=3)
 
 
+def write_plain(path, colour, pixels, *, codec="ffv1", alpha=255, matrix="ITU709", tags=(2, 2, 1, 1)):
+    """Write frames of one colour, ``(R, G, B)`` of 16 bits; ``tags`` are primaries, transfer, matrix and range."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pixels
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
+        plain = np.empty((48, 64, 4), np.uint16)
+        plain[:] = (*colour, alpha * 257)
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(plain, "rgba64le").reformat(
+                format=pixels, dst_colorspace=matrix, dst_color_range=tags[3], interpolation=SMOOTH
+            )
+            frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = tags
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+RED = (200 * 257, 60 * 257, 110 * 257)
+
+
+@pytest.mark.parametrize("shades", [1, 2])
+@pytest.mark.parametrize(
+    ("pixels", "codec"), [("yuv420p", "ffv1"), ("yuv444p10le", "ffv1"), ("yuv420p10le", "libx264")]
+)
+def test_range_and_depth_are_those_of_the_clip(tmp_path, pixels, codec, shades):
+    path = write_plain(tmp_path / "clip.mkv", RED, pixels, codec=codec, tags=(2, 2, 1, shades))
+    colour = read(path)[1].mean((0, 2, 3)) * 255
+    assert torch.allclose(colour, torch.tensor([200.0, 60.0, 110.0]), atol=2.5)
+
+
+@pytest.mark.parametrize("pixels", ["gray", "gray16le", "gbrp10le"])
+def test_grey_and_rgb_are_read(tmp_path, pixels):
+    colour = read(write_plain(tmp_path / "clip.mkv", (30000,) * 3, pixels, tags=(2, 2, 2, 2)))[1]
+    assert torch.allclose(colour, torch.tensor(30000 / 65535), atol=1.5 / 255)
+
+
+@pytest.mark.parametrize("pixels", ["bgra", "yuva420p"])
+@pytest.mark.parametrize(("alpha", "wanted"), [(255, (200, 60, 110)), (0, (255, 255, 255)), (102, (233, 177, 197))])
+def test_transparency_lies_over_white(tmp_path, pixels, alpha, wanted):
+    named = 1 if pixels.startswith("yuv") else 2
+    path = write_plain(tmp_path / "clip.mkv", RED, pixels, alpha=alpha, tags=(2, 2, named, 1 if named == 1 else 2))
+    colour = read(path)[1].mean((0, 2, 3)) * 255
+    assert torch.allclose(colour, torch.tensor(wanted).float(), atol=2.5)
+
+
+def pq(light):
+    """The value of BT.2100's perceptual quantiser for cd/m2."""
+    power = (light / 10000) ** (1305 / 8192)
+    return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
+
+
+@pytest.mark.parametrize(
+    ("value", "transfer", "low", "high"),
+    [(pq(203), 16, 242, 250), (pq(50), 16, 130, 155), (0.75, 18, 242, 250), (0.38, 18, 95, 125), (0.5, 14, 125, 130)],
+)
+def test_high_dynamic_range_is_brought_to_that_of_a_picture(tmp_path, value, transfer, low, high):
+    path = write_plain(
+        tmp_path / "clip.mkv", (round(value * 65535),) * 3, "yuv420p10le", matrix="BT2020", tags=(9, transfer, 9, 1)
+    )
+    reader, pictures, _ = read(path)
+    assert low <= pictures.mean() * 255 <= high
+    assert reader.layout.primaries == 1  # so that players do not convert a second time
+    assert reader.layout.transfer == (14 if transfer == 14 else 1)
+
+
+@pytest.mark.parametrize("primaries", [9, 12])
+def test_a_wide_gamut_is_brought_to_bt709(tmp_path, primaries):
+    path = write_plain(tmp_path / "clip.mkv", (45000, 30000, 30000), "yuv444p10le", tags=(primaries, 1, 1, 1))
+    # Matrices of ITU-R BT.2087, and of Display P3 from the same chromaticities.
+    matrix = {
+        9: [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
+        12: [[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]],
+    }[primaries]
+    light = (np.array([45000, 30000, 30000]) / 65535) ** 2.4
+    wanted = (np.array(matrix) @ light) ** (1 / 2.4) * 255
+    assert np.abs(read(path)[1].mean((0, 2, 3)).numpy() * 255 - wanted).max() < 1.5
+
+
 # ---------------------------------------------------------------------- writing
 
 
@@ -214,10 +296,40 @@ def test_the_last_frame_stays_as_long_as_it_should(tmp_path):
 
 
 def test_named_colours_and_pixel_shape_are_kept(tmp_path):
-    layout = VideoLayout((32, 48), Fraction(25), Fraction(1, 12800), Fraction(1, 25), 0, Fraction(4, 3), 9, 18)
+    layout = VideoLayout((32, 48), Fraction(25), Fraction(1, 12800), Fraction(1, 25), 0, Fraction(4, 3), 5, 6)
     with VideoWriter(tmp_path / "clip.mp4", layout) as writer:
         writer.write(Frames(torch.rand(2, 3, 32, 48), [Fraction(0), Fraction(1, 25)]))
     assert VideoReader(tmp_path / "clip.mp4").layout == layout
+
+
+@pytest.mark.parametrize("name", ["take12:30.mp4", "a: b/take 1:2.mkv", "file:x.mp4", os.fsdecode(b"caf\xe9.mp4")])
+def test_names_are_no_addresses(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "clip.mp4")
+    Path(name).parent.mkdir(exist_ok=True)
+    Path("clip.mp4").rename(name)
+    target = Path(name).with_suffix(".mov")
+    copy(Path(name), target)
+    assert sound_packets(target.absolute()) == sound_packets(Path(name).absolute())
+    assert {path.name for path in target.parent.iterdir() if path.is_file()} == {target.name, Path(name).name}
+
+
+@pytest.mark.parametrize("channels", ["mono", "stereo", "5.1"])
+def test_sound_without_a_named_layout_of_channels_goes_into_mp4(tmp_path, channels):
+    source = tmp_path / "clip.avi"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuvj420p"
+        track = container.add_stream("pcm_s16le", rate=48000, layout=channels)
+        for number in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, (32, 48)), "rgb24")))
+        heard = av.AudioFrame("s16", channels, 4800)
+        heard.sample_rate, heard.pts = 48000, 0
+        container.mux([*stream.encode(), *track.encode(heard), *track.encode()])
+    copy(source, tmp_path / "copy.mp4")
+    with av.open(str(tmp_path / "copy.mp4")) as container:
+        assert container.streams.audio[0].codec_context.layout.nb_channels == av.AudioLayout(channels).nb_channels
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 4800
 
 
 # ---------------------------------------------------------------------- failures
@@ -285,7 +397,22 @@ def write_and_fail(reader, path, failure):
         raise failure
 
 
-@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_sound_that_only_the_header_refuses_is_named(tmp_path):
+    source = write_clip(tmp_path / "clip.mkv", sound="flac")
+    with pytest.raises(VideoReadError, match=r"A .mov file cannot hold the sound of .*clip.mkv .flac.: .*\.mkv"):
+        copy(source, tmp_path / "copy.mov")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def test_pictures_that_the_encoder_refuses_are_not_the_fault_of_the_sound(tmp_path, monkeypatch):
+    source = write_clip(tmp_path / "clip.mp4")
+    monkeypatch.setitem(video._QUALITY, "libx264", {"crf": "nonsense"})
+    with pytest.raises(ImpastoError, match="Cannot write"):
+        copy(source, tmp_path / "copy.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_a_failure_on_the_way_leaves_nothing(tmp_path, failure):
     reader = VideoReader(write_clip(tmp_path / "clip.mp4"))
     with pytest.raises(failure):

@@ -34,3 +34,15 @@ def test_only_a_complete_conversion_is_written(tmp_path, monkeypatch, capsys, co
         assert torch.equal(torch.load(out, weights_only=True)["x"], torch.ones(2))
     else:
         assert "nothing was written" in written.err
+
+
+def test_released_weights_are_never_overwritten(tmp_path, capsys):
+    (tmp_path / "weights").mkdir()
+    released = tmp_path / "weights/decoder_iter_1.pth"
+    released.write_bytes(b"released")
+    (tmp_path / "link.ckpt").symlink_to(released)
+    for source in (released, released.parent):
+        for out in (released, tmp_path / "link.ckpt"):
+            assert execute(["convert", "contraast", "--from", str(source), "--out", str(out)]) == 1
+            assert "would overwrite" in capsys.readouterr().err
+    assert released.read_bytes() == b"released"

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -95,3 +97,99 @@ def test_a_bad_checkpoint_is_one_sentence(capsys, checkpoint, words):
     arguments = ["--content", "in/a.jpg", "--prompt", "a", "--out", "o.png"]
     assert execute(["stylize", "--checkpoint", checkpoint, *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- what a user gave is never overwritten
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--content in --style paintings/a.jpg --out paintings",
+        "--content in/a.jpg --style s.png --out s.png",
+        "--content in/a.jpg --style s.png --out other/link.png",
+        "--content in --style s.png --out mirror",
+        "--content in/a.jpg --style s.png --out in",
+    ],
+)
+def test_nothing_that_is_read_is_overwritten(trained, pictures, capsys, arguments):
+    (pictures / "paintings").mkdir()
+    (pictures / "other").mkdir()
+    Image.new("RGB", (9, 9), "red").save(pictures / "paintings/a.jpg")
+    Image.new("RGB", (9, 9), "red").save(pictures / "s.png")
+    (pictures / "other/link.png").symlink_to("../s.png")
+    (pictures / "mirror").symlink_to("in", target_is_directory=True)
+    before = {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
+    assert stylize(trained, *arguments.split()) == 1
+    assert "would overwrite" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()} == before
+
+
+def test_a_checkpoint_is_not_overwritten(trained, pictures, capsys):
+    (pictures / "model.png").write_bytes((trained / "checkpoints/last.ckpt").read_bytes())
+    arguments = ["--checkpoint", "model.png", "--content", "in/a.jpg", "--prompt", "a", "--out", "model.png"]
+    assert execute(["stylize", *arguments]) == 1
+    assert "model.png would overwrite model.png" in capsys.readouterr().err
+
+
+def test_two_results_of_a_folder_never_have_one_name(trained, pictures, capsys):
+    Image.new("RGB", (9, 9)).save(pictures / "in/grey.gif.png")
+    assert stylize(trained, "--content", "in", "--prompt", "a", "--out", "out") == 1
+    assert "Two results would go to out/grey.gif.png" in capsys.readouterr().err
+    assert not (pictures / "out").exists()
+
+
+# ---------------------------------------------------------------------- folders as they are
+
+
+def test_a_link_to_the_folder_above_adds_nothing(trained, pictures):
+    (pictures / "in/sub/up").symlink_to("..", target_is_directory=True)
+    assert stylize(trained, "--content", "in", "--prompt", "a", "--out", "out") == 0
+    names = {str(path.relative_to(pictures / "out")) for path in (pictures / "out").rglob("*") if path.is_file()}
+    assert names == {"a.jpg", "sub/one.png", "grey.gif.png"}
+
+
+def test_names_that_are_no_text_come_out_as_they_are(trained, pictures, capsysbinary):
+    (pictures / "in/a.jpg").rename(os.fsdecode(bytes(pictures / "in") + b"/caf\xe9.jpg"))
+    assert stylize(trained, "--content", os.fsdecode(b"in/caf\xe9.jpg"), "--prompt", "a", "--out", "out/") == 0
+    assert capsysbinary.readouterr().out.splitlines()[-1] == b"out/caf\xe9.jpg"
+    (pictures / os.fsdecode(b"in/d\xe9.png")).write_text("no picture")
+    assert stylize(trained, "--content", "in", "--prompt", "a", "--out", "out2") == 0
+    assert rb"in/d\xe9.png is not a picture" in capsysbinary.readouterr().err
+    assert (pictures / "out2" / os.fsdecode(b"caf\xe9.jpg")).is_file()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a size\nthat does not fit"), MemoryError(), OSError(28, "No space left")]
+)
+def test_a_file_that_fails_keeps_no_later_one_from_being_painted(trained, pictures, monkeypatch, capsys, error):
+    import stub_method
+
+    def render(self, content, **_):
+        if content.shape[-2:] == (23, 40):  # in/a.jpg, the first
+            raise error
+        return content
+
+    monkeypatch.setattr(stub_method.Stub, "_render", render)
+    assert stylize(trained, "--content", "in", "--prompt", "a", "--out", "out") == 0
+    written = capsys.readouterr()
+    assert "Skipped 1 of 3 files:\n  in/a.jpg" in written.err
+    assert written.err.count("\n") == 2
+    assert {path.name for path in (pictures / "out").rglob("*.png")} == {"one.png", "grey.gif.png"}
+    monkeypatch.setenv("IMPASTO_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        stylize(trained, "--content", "in", "--prompt", "a", "--out", "out")
+
+
+@pytest.mark.usefixtures("pictures")
+def test_what_is_wrong_with_every_file_is_said_once(trained, monkeypatch, capsys):
+    import stub_method
+
+    from lightning_modules.errors import ImpastoError
+
+    def render(self, content, **_):
+        raise ImpastoError("This method wants something else.")
+
+    monkeypatch.setattr(stub_method.Stub, "_render", render)
+    assert stylize(trained, "--content", "in", "--prompt", "a", "--out", "out") == 1
+    assert capsys.readouterr().err == "Skipped 3 of 3 files:\n  This method wants something else.\n"

@@ -82,3 +82,12 @@ def test_curves_survive_what_training_produces():
     assert svg.count("<circle") == 1
     assert "nan" not in svg
     assert draw([[], []], ["red", "blue"]) == ""
+
+
+def test_a_report_never_replaces_what_it_is_made_from(two_runs, tmp_path, capsys):
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "table.csv").symlink_to(two_runs[0] / "metrics.csv")
+    assert execute(["compare", str(two_runs[0]), "--out", str(out)]) == 1
+    assert "would overwrite" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["table.csv"]

@@ -79,3 +79,13 @@ def test_a_lost_server_leaves_an_offline_run(monkeypatch, capsys):
     connect({"dir": "somewhere"}, "online")
     assert modes == ["online", "offline"]
     assert "no route to host" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../x", "../../x", "a/b", "/x", "..", "."])
+def test_a_name_never_leaves_the_folder_of_runs(options, name):
+    (options.runs_dir / "m").mkdir()
+    elsewhere = RunOptions(runs_dir=options.runs_dir, run_name=name)
+    for ckpt_path in (None, "last"):
+        with pytest.raises(ImpastoError, match=r"--run_name .* without slashes"):
+            open_run("m", elsewhere, job="fit", seed=0, ckpt_path=ckpt_path)
+    assert not list((options.runs_dir / "m").iterdir())

@@ -1,3 +1,5 @@
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,32 @@ def test_what_a_metric_needs_must_be_there():
     require(pairs[:1], "artist", "deception")
     with pytest.raises(ImpastoError, match="deception needs the artist of every picture, and 1 of 2 have none"):
         require(pairs, "artist", "deception")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_meet_however_accents_are_spelt(tree, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    painted, photo, style = (unicodedata.normalize(kind, "é") for kind in (form, other, form))
+    folders = tree(out=f"{painted}_s{style}.png", content=f"{photo}.jpg x.jpg", style=f"s{style}.jpg y.jpg")
+    wanted = [(f"content/{photo}.jpg", f"style/s{style}.jpg")]
+    assert names(pairs_by_name(*folders)) == wanted
+    Path("pairs.csv").write_text(f"stylized,content\n{photo}_s{photo}.png,{painted}.jpg\n", encoding="utf-8")
+    (pair,) = pairs_from_csv(Path("pairs.csv"), *folders)
+    assert (pair.stylized.is_file(), pair.content) == (True, Path(wanted[0][0]))
+
+
+def test_links_are_further_names_and_no_further_pictures(tree):
+    out, content, style = tree(out="a.png b.png", content="a.jpg", style="s.jpg")
+    Path("content/b.jpg").symlink_to("a.jpg")
+    Path("content/up").symlink_to(".", target_is_directory=True)
+    Path("style/also").symlink_to(".", target_is_directory=True)
+    Path("style/t.jpg").symlink_to("s.jpg")
+    Path("out/up").symlink_to("../out", target_is_directory=True)
+    found = names(pairs_by_name(out, content, style))
+    assert found == [("content/a.jpg", "style/s.jpg"), ("content/b.jpg", "style/s.jpg")]
+
+
+def test_names_that_are_no_text_are_pairs_too(tree):
+    name = os.fsdecode(b"caf\xe9")
+    folders = tree(out=f"{name}.png", content=f"{name}.jpg", style="s.jpg")
+    assert names(pairs_by_name(*folders)) == [(f"content/{name}.jpg", "style/s.jpg")]
