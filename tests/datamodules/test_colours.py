@@ -150,11 +150,13 @@ def test_other_ways_to_write_a_colour_are_read(picture):
         assert np.abs(converted - np.asarray(picture)).mean() < 2
 
 
-def test_colours_that_were_multiplied_by_their_opacity_are_divided_again(picture):
-    clear = picture.convert("RGBA")
+@pytest.mark.parametrize(("mode", "multiplied"), [("RGBA", "RGBa"), ("LA", "La")])
+def test_colours_that_were_multiplied_by_their_opacity_are_divided_again(picture, mode, multiplied):
+    clear = picture.convert(mode)
     clear.putalpha(128)
-    straight, multiplied = (np.asarray(to_srgb(image, Depth(), None), int) for image in (clear, clear.convert("RGBa")))
-    assert np.abs(straight - multiplied).max() <= 2
+    images = (clear, clear.convert(multiplied))
+    straight, divided = (np.asarray(to_srgb(image, Depth(), None), int) for image in images)
+    assert np.abs(straight - divided).max() <= 2
 
 
 def test_a_named_grey_is_transparent_in_16_bits(tmp_path):

@@ -35,6 +35,15 @@ def test_folders_that_lead_to_themselves_are_listed_once(folder, link, target):
     assert names(folder) == PLAIN
 
 
+def test_every_folder_is_opened_once_however_links_lead_there(folder, monkeypatch):
+    for name, target in (("in/x", "."), ("in/y", "."), ("in/b/up", "../.."), ("in/b/z", "../b")):
+        Path(name).symlink_to(target, target_is_directory=True)
+    opened, real = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(Path(path).resolve()) or real(path))
+    assert names(folder) == PLAIN
+    assert sorted(opened) == sorted(Path(path).resolve() for path in (".", "in", "in/b"))
+
+
 def test_a_real_path_comes_before_links(folder):
     Path("in/0.jpg").symlink_to("b/1.jpg")
     Path("in/a").symlink_to("b", target_is_directory=True)

@@ -166,7 +166,7 @@ def test_a_file_that_fails_keeps_no_later_one_from_being_painted(trained, pictur
     import stub_method
 
     def render(self, content, **_):
-        if content.shape[-2:] == (23, 40):  # in/a.jpg, the first
+        if content.shape[-1] >= 40:  # in/a.jpg, the first
             raise error
         return content
 
