@@ -94,14 +94,13 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ImpastoError: If the command cannot do what it was asked to.
     """
-    from experiments.painting.inference import find_checkpoint
     from experiments.painting.painter import Painter, paint_folder
     from experiments.painting.plan import check_targets, is_video, plan
     from experiments.progress import file_progress
 
     _check(args)
     jobs = plan(args.content, args.out)
-    check_targets(jobs, args.heatmap, [args.style, find_checkpoint(args.checkpoint)])
+    check_targets(jobs, args.heatmap, _read(args))
     painter = Painter(args, any(is_video(source) for source, _ in jobs))
     with file_progress() as progress:
         done = paint_folder(jobs, painter, progress) if args.content.is_dir() else painter.paint(*jobs[0], progress)
@@ -113,6 +112,15 @@ def main(args: argparse.Namespace) -> int:
         print(args.heatmap)
     print(args.out if args.content.is_dir() else jobs[0][1])
     return 0
+
+
+def _read(args: argparse.Namespace) -> list[Path]:
+    """List what the command reads beside the contents."""
+    from experiments.painting.inference import find_checkpoint
+
+    model = args.config or ([] if args.checkpoint is None else [find_checkpoint(args.checkpoint)])
+    given = [path for path in (args.style, args.mask) if path is not None]
+    return [*model, *given, *(path for folder in given if folder.is_dir() for path in folder.iterdir())]
 
 
 def _check(args: argparse.Namespace) -> None:

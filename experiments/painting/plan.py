@@ -66,13 +66,13 @@ def _target(path: Path) -> Path:
     return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
 
 
-def check_targets(jobs: list[Job], heatmap: Path | None, read: Iterable[Path | None]) -> None:
+def check_targets(jobs: list[Job], heatmap: Path | None, read: Iterable[Path]) -> None:
     """Refuse to write over anything that the command reads, or two results to one place.
 
     Args:
         jobs: What is painted and where it goes.
         heatmap: Where the heat map goes; None where none is asked for.
-        read: The other files that the command reads, such as style and checkpoint; None stands for what is not given.
+        read: The other files that the command reads, such as style and checkpoint.
 
     Raises:
         ImpastoError: If a file would be lost, or there is no heat map of such a content.
@@ -81,7 +81,7 @@ def check_targets(jobs: list[Job], heatmap: Path | None, read: Iterable[Path | N
     if heatmap is not None:
         _check_heatmap(heatmap, jobs[0][0])
         targets.append(heatmap)
-    refuse_overwriting(targets, [*(source for source, _ in jobs), *(path for path in read if path is not None)])
+    refuse_overwriting(targets, [*(source for source, _ in jobs), *read])
 
 
 def _check_heatmap(heatmap: Path, content: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from datamodules.images import is_image_name
 from datamodules.masks import Box, box_mask, fit_mask, read_mask
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import composed
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Region:
         assert self.mask is not None  # noqa: S101 - asked before
         if not self.mask.is_dir():
             return self.mask
-        found = sorted(path for path in self.mask.iterdir() if path.stem == content.stem and is_image_name(path.name))
+        name = composed(content.stem)
+        found = sorted(path for path in self.mask.iterdir() if composed(path.stem) == name and is_image_name(path.name))
         if not found:
             raise ImpastoError(f"There is no mask for {content.name} in {self.mask}: name it {content.stem}.png.")
         return found[0]

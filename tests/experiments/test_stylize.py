@@ -110,6 +110,8 @@ def test_a_bad_checkpoint_is_one_sentence(capsys, checkpoint, words):
         "--content in/a.jpg --style s.png --out other/link.png",
         "--content in --style s.png --out mirror",
         "--content in/a.jpg --style s.png --out in",
+        "--content in/a.jpg --style s.png --mask m.png --out m.png",
+        "--content in --style s.png --mask masks --out masks",
     ],
 )
 def test_nothing_that_is_read_is_overwritten(trained, pictures, capsys, arguments):
@@ -119,6 +121,9 @@ def test_nothing_that_is_read_is_overwritten(trained, pictures, capsys, argument
     Image.new("RGB", (9, 9), "red").save(pictures / "s.png")
     (pictures / "other/link.png").symlink_to("../s.png")
     (pictures / "mirror").symlink_to("in", target_is_directory=True)
+    (pictures / "masks").mkdir()
+    Image.new("L", (9, 9), "white").save(pictures / "m.png")
+    Image.new("L", (9, 9), "white").save(pictures / "masks/a.jpg")
     before = {path: path.read_bytes() for path in pictures.rglob("*") if path.is_file()}
     assert stylize(trained, *arguments.split()) == 1
     assert "would overwrite" in capsys.readouterr().err
@@ -165,7 +170,7 @@ def test_names_that_are_no_text_come_out_as_they_are(trained, pictures, capsysbi
 def test_a_file_that_fails_keeps_no_later_one_from_being_painted(trained, pictures, monkeypatch, capsys, error):
     import stub_method
 
-    def render(self, content, **_):
+    def render(self, content, *_, **__):
         if content.shape[-1] >= 40:  # in/a.jpg, the first
             raise error
         return content
@@ -187,7 +192,7 @@ def test_what_is_wrong_with_every_file_is_said_once(trained, monkeypatch, capsys
 
     from lightning_modules.errors import ImpastoError
 
-    def render(self, content, **_):
+    def render(self, content, *_, **__):
         raise ImpastoError("This method wants something else.")
 
     monkeypatch.setattr(stub_method.Stub, "_render", render)
