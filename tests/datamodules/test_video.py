@@ -415,9 +415,10 @@ def test_pictures_that_the_encoder_refuses_are_not_the_fault_of_the_sound(tmp_pa
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_a_failure_on_the_way_leaves_nothing(tmp_path, failure):
     reader = VideoReader(write_clip(tmp_path / "clip.mp4"))
-    with pytest.raises(failure):
+    with pytest.raises(failure) as caught:
         write_and_fail(reader, tmp_path / "copy.mp4", failure)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert caught.type is failure  # its frames are alive, so that no collector has tidied up
 
 
 def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path):
