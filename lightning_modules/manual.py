@@ -8,11 +8,12 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.optim.ranks import average_over_ranks
 from lightning_modules.optim.roles import Combine, RoleGradients
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Backward(Protocol):
@@ -150,7 +151,7 @@ class ManualOptimization(LightningModule):
 
     def _average_running_statistics(self) -> None:
         # DDP would copy the first rank's with its own reductions, which do not take place here.
-        norms = [module for module in self.modules() if isinstance(module, _BatchNorm) and module.training]
+        norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS) and module.training]
         kept = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
         held = [statistic for statistic in kept if statistic is not None]
         for statistic, mean in zip(held, average_over_ranks(held, held), strict=True):
