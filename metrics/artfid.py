@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import Features, Held, source_of
+from metrics.base import Features, Held, smallest_side, source_of
 from metrics.functional.frechet import frechet_distance
 from metrics.functional.pictures import as_pictures, check_pair
 from metrics.functional.precision import as_float64, full_precision
-from metrics.functional.unique import distinct_rows
 from metrics.set_distance import SetDistance
 
 
@@ -20,11 +19,13 @@ class ArtFID(SetDistance):
 
     LPIPS is the mean over stylised pictures, each against its own content; FD is the Fréchet distance on features of an
     Inception that was trained on art. Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8, at their own size, at
-    least 16 pixels a side; at least two stylised pictures and two different styles. At least 1, lower is better.
+    least 16 pixels a side (32 for AlexNet); at least two stylised pictures and two different styles. At least 1, lower
+    is better.
 
-    A style that was used for several pictures counts once: copies, as some evaluations feed them, add no information
-    but let 40 styles pass for 800. FD is that of the sets as they are; the authors' default extrapolates it to infinite
-    sets from fits at 5000 pictures and more, which says nothing about smaller ones.
+    A style that was used for several pictures counts once, as in every `metrics.set_distance.SetMetric`: copies, as
+    some evaluations feed them, add no information but let 40 styles pass for 800. FD is that of the sets as they are;
+    the authors' default extrapolates it to infinite sets from fits at 5000 pictures and more, which says nothing about
+    smaller ones.
 
     Args:
         extractor: Art-Inception; gives vectors ``(B, D)`` at the tap from pictures in [0, 1] at their own size.
@@ -59,12 +60,12 @@ class ArtFID(SetDistance):
     plot_lower_bound = 1.0
     few = 2000
     warning = "few: FD is biased upwards, compare equal numbers only"
-    smallest = 16
 
     def __init__(self, extractor: nn.Module, perceptual: nn.Module, tap: str = "pool3") -> None:
         super().__init__(extractor)
         self._perceptual = Held(perceptual)
         self.taps = (tap,)
+        self.smallest = smallest_side(perceptual, 16)
         self.content_distance = self.style_distance = torch.nan
 
     @property
@@ -73,7 +74,7 @@ class ArtFID(SetDistance):
         network = self._perceptual.network
         return (
             f"(1 + content distance) (1 + style distance): {type(network).__name__} with weights {source_of(network)}, "
-            "mean of pairs, and Fréchet distance of the sets, unbiased covariances, every style once, no extrapolation"
+            "mean of pairs, and Fréchet distance of the sets, unbiased covariances, no extrapolation"
         )
 
     def reset(self) -> None:
@@ -87,15 +88,18 @@ class ArtFID(SetDistance):
         Args:
             images: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8: stylised pictures, or styles.
             real: Whether they are styles.
-            index: As in `metrics.base.SetMetric`.
+            index: As in `metrics.set_distance.SetMetric`.
             content: The contents of the stylised pictures, shape as ``images``.
 
         Raises:
             ImpastoError: If the contents are missing, or shape, type, range or number is wrong.
         """
+        if not len(images):
+            return
         distance = None if real else self.content_distances(images, content)
         features = self.extract(images, self.inputs[1] if real else self.inputs[0])
-        self.update_features(features, real=real, index=index, content_distance=distance)
+        known = self._told_apart(images, index, real=real)
+        self.update_features(features, real=real, index=known, content_distance=distance)
 
     def content_distances(self, stylized: Tensor, content: Tensor | None) -> Tensor:
         """Return how far each stylised picture is from its content, ``(B,)``, without counting it.
@@ -124,7 +128,7 @@ class ArtFID(SetDistance):
         Args:
             features: The tap to vectors, ``(B, D)``.
             real: Whether they are styles.
-            index: As in `metrics.base.SetMetric`.
+            index: As in `metrics.set_distance.SetMetric`.
             content_distance: ``(B,)``, LPIPS of the stylised pictures to their contents.
 
         Raises:
@@ -144,12 +148,7 @@ class ArtFID(SetDistance):
         return {"content_distance": self.content_distances(fields[self.inputs[0]], fields.get("content"))}
 
     def _between(self, generated: Tensor, reference: Tensor) -> Tensor:
-        styles = reference[:, :-1]
-        styles = styles[distinct_rows(styles)]
-        self.sizes = (len(generated), len(styles))
-        if len(styles) < self.least:
-            raise ImpastoError(f"ArtFID needs at least {self.least} different styles, there is {len(styles)}.")
         content = as_float64(generated[:, -1]).mean()
-        style = frechet_distance(generated[:, :-1], styles)
+        style = frechet_distance(generated[:, :-1], reference[:, :-1])
         self.content_distance, self.style_distance = float(content), float(style)
         return (1 + content) * (1 + style)

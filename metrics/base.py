@@ -3,17 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_counts, check_finite
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import as_float64, full_precision
 
 Features = Mapping[str, Tensor]
+Average = Literal["micro", "macro"]  # every sample counts the same, or every group
 Network = TypeVar("Network", bound=nn.Module)
 ANYWHERE = -1  # the position of a sample that has none and is never a repeat
 _instances = count()
@@ -46,6 +47,11 @@ class Held(Generic[Network]):
 def source_of(network: nn.Module) -> str:
     """Return where a network's weights come from, in words; the class's name where it does not say."""
     return str(getattr(network, "source", type(network).__name__))
+
+
+def smallest_side(network: nn.Module, usual: int) -> int:
+    """Return the side in pixels that a network needs: what it says itself, else what its kind usually does."""
+    return int(getattr(network, "smallest", usual))
 
 
 def stand_in_suffix(sources: Iterable[str]) -> str:
@@ -167,8 +173,18 @@ class SampleMean(PerSample):
 
     def values(self, preds: Tensor, target: Tensor) -> Tensor:
         """Return the value of every pair, ``(B,)``, without counting it; arguments as for ``update``."""
+        check_counts(preds, target, self.inputs)
+        if not len(preds):
+            return torch.empty(0, dtype=torch.float64)
         with full_precision(preds.device):
-            return as_float64(self._values(preds, target))
+            return self._checked(self._values(preds, target))
+
+    def _checked(self, values: Tensor) -> Tensor:
+        return check_finite(as_float64(values), f"value of {type(self).__name__}")
+
+    def _add(self, values: Tensor) -> None:
+        self.total += values.sum().to(self.total.device)
+        self.count += len(values)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count a batch of pairs.
@@ -178,11 +194,9 @@ class SampleMean(PerSample):
             target: The pictures that they are compared with; shape and type as ``preds`` unless the class says else.
 
         Raises:
-            ImpastoError: If shape, type or range is wrong.
+            ImpastoError: If shape, type, range or number is wrong, or a value is nan or infinite.
         """
-        values = self.values(preds, target)
-        self.total += values.sum().to(self.total.device)
-        self.count += len(values)
+        self._add(self.values(preds, target))
 
     def compute(self) -> Tensor:
         """Return the mean of all pairs so far, a float64 scalar; nan before the first."""
@@ -243,7 +257,7 @@ class FeatureMean(FeatureMetric, SampleMean):
     def values_from(self, preds: Features, target: Features) -> Tensor:
         """Return the value of every pair, ``(B,)``, float64, without counting it; features as of the extractor."""
         with full_precision(preds[self.taps[0]].device):
-            return as_float64(self._values_from(preds, target))
+            return self._checked(self._values_from(preds, target))
 
     def update_features(self, preds: Features, target: Features) -> None:
         """Count a batch of pairs whose features are known.
@@ -251,141 +265,13 @@ class FeatureMean(FeatureMetric, SampleMean):
         Args:
             preds: Tap to features, ``B`` first.
             target: The same of the pictures that they are compared with.
+
+        Raises:
+            ImpastoError: If they do not fit each other, or a value is nan or infinite.
         """
-        self._count_update()
         values = self.values_from(preds, target)
-        self.total += values.sum().to(self.total.device)
-        self.count += len(values)
+        self._count_update()
+        self._add(values)
 
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
-        if len(preds) != len(target):
-            raise ImpastoError(f"There are {len(preds)} {self.inputs[0]} pictures and {len(target)} {self.inputs[1]}s.")
         return self._values_from(self.extract(preds, self.inputs[0]), self.extract(target, self.inputs[1]))
-
-
-class SetMetric(FeatureMetric):
-    """The distance between two sets of pictures, as rows of features.
-
-    The states are the rows of both sides in float32 and the samples' positions in their split; the distance sees every
-    position once, in ascending order, so neither batches nor ranks nor a padded sampler change it. A subclass names
-    its ``taps`` and computes ``_distance``; one with several taps says in ``_rows`` what a row is.
-
-    Attributes:
-        least: Samples that each side needs.
-    """
-
-    least: int = 2
-    width: Tensor
-
-    def __init__(self, extractor: nn.Module, **kwargs: Any) -> None:
-        super().__init__(extractor, **kwargs)
-        self.add_state("width", torch.tensor(0), dist_reduce_fx="max")
-        for side in ("real", "fake"):
-            self.add_state(f"{side}_rows", [], dist_reduce_fx="cat")
-            self.add_state(f"{side}_index", [], dist_reduce_fx="cat")
-        self._begin()
-
-    def _begin(self) -> None:
-        # A rank without pictures does not know how wide a row is, and a gather needs equal types and dimensions from
-        # all: rows are kept flat, and every rank has at least an empty one.
-        for side in ("real", "fake"):
-            getattr(self, f"{side}_rows").append(torch.empty(0, device=self.device))
-            getattr(self, f"{side}_index").append(torch.empty(0, dtype=torch.int64, device=self.device))
-
-    def reset(self) -> None:
-        """Forget everything seen so far."""
-        super().reset()
-        self._begin()
-
-    @abstractmethod
-    def _distance(self, real: Tensor, fake: Tensor) -> Tensor | dict[str, Tensor]: ...
-
-    def _rows(self, features: Features) -> Tensor:
-        (tap,) = self.taps
-        return features[tap]
-
-    def update(self, images: Tensor, *, real: bool, index: Tensor | None = None) -> None:
-        """Add pictures to one side.
-
-        Args:
-            images: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; batches may differ in size.
-            real: Whether they belong to the reference set.
-            index: ``(B,)``, the samples' positions in their split; of equal ones only the first counts. By default
-                every picture counts.
-
-        Raises:
-            ImpastoError: If shape, type, range or number is wrong.
-        """
-        features = self.extract(images, self.inputs[1] if real else self.inputs[0])
-        self.update_features(features, real=real, index=index)
-
-    def update_features(self, features: Features, *, real: bool, index: Tensor | None = None) -> None:
-        """Add pictures whose features are known to one side.
-
-        Args:
-            features: Tap to features, ``(B, D)`` as a rule.
-            real: Whether they belong to the reference set.
-            index: As for ``update``.
-
-        Raises:
-            ImpastoError: If a feature is not finite, or widths or numbers do not fit each other.
-        """
-        self._count_update()
-        rows = self._rows(features).detach().float().to(self.device)
-        if rows.ndim != 2 or int(self.width) not in (0, rows.shape[1]):
-            raise ImpastoError(
-                f"Features must be (B, {int(self.width) or 'D'}) as on the other side, got {tuple(rows.shape)}."
-            )
-        if index is not None and len(index) != len(rows):
-            raise ImpastoError(f"There are {len(rows)} pictures and {len(index)} positions.")
-        if not rows.isfinite().all():
-            raise ImpastoError("A feature of these pictures is nan or infinite: check the extractor's weights.")
-        side = "real" if real else "fake"
-        known = torch.full((len(rows),), ANYWHERE) if index is None else index.detach().long()
-        self.width.fill_(rows.shape[1])
-        getattr(self, f"{side}_rows").append(rows.flatten())
-        getattr(self, f"{side}_index").append(known.to(self.device))
-
-    def update_shared(self, fake: Features, real: Features, fields: Mapping[str, Any]) -> None:
-        """Add a batch to both sides whose features somebody extracted for several metrics.
-
-        Args:
-            fake: Tap to features of the generated pictures.
-            real: The same of the reference pictures.
-            fields: All fields of the batch, for metrics that need more; ``index`` is the samples' position.
-        """
-        for features, side in ((fake, False), (real, True)):
-            beside = self._beside(fields, real=side)
-            self.update_features(features, real=side, index=fields.get("index"), **beside)
-
-    def _beside(self, fields: Mapping[str, Any], *, real: bool) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
-        """Return what ``update_features`` needs beside the features."""
-        return {}
-
-    def rows(self, real: bool) -> Tensor:
-        """Return the rows of one side so far, ``(n, D)``, float32, every position once and in ascending order."""
-        side = "real" if real else "fake"
-        rows, index = (_joined(getattr(self, f"{side}_{state}")) for state in ("rows", "index"))
-        index, order = index.sort(stable=True)
-        first = torch.ones(len(index), dtype=torch.bool, device=index.device)
-        first[1:] = (index[1:] != index[:-1]) | (index[1:] == ANYWHERE)
-        return rows.view(len(index), -1)[order[first]] if len(index) else rows.view(0, int(self.width))
-
-    def compute(self) -> Tensor | dict[str, Tensor]:
-        """Return the distance of the sets so far.
-
-        Raises:
-            ImpastoError: If a side has too few pictures.
-        """
-        sides = {name: self.rows(real=name == "reference") for name in ("reference", "generated")}
-        for name, rows in sides.items():
-            if len(rows) < self.least:
-                raise ImpastoError(
-                    f"{type(self).__name__} needs at least {self.least} {name} pictures, there are {len(rows)}."
-                )
-        with full_precision(self.device):
-            return self._distance(sides["reference"], sides["generated"])
-
-
-def _joined(state: Tensor | list[Tensor]) -> Tensor:
-    return torch.cat(state) if isinstance(state, list) else state

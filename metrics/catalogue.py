@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 from torch import nn
 
@@ -20,6 +19,7 @@ from metrics.csd import CSD
 from metrics.deception import DeceptionRate
 from metrics.extractors import ExtractorName, load_extractor
 from metrics.frechet import FrechetDistance
+from metrics.functional.checks import one_of
 from metrics.gram import GramDistance
 from metrics.kid import KID
 from metrics.perceptual import PerceptualDistance
@@ -38,9 +38,7 @@ class Judges:
     """
 
     def __init__(self, weights: WeightsSource = "auto", classifier: str | Path = "embedded") -> None:
-        if weights not in get_args(WeightsSource):
-            raise ImpastoError(f"There are no weights '{weights}': choose {', '.join(get_args(WeightsSource))}.")
-        self.weights: WeightsSource = weights
+        self.weights: WeightsSource = one_of(weights, WeightsSource, "source of weights")
         self.classifier = classifier
         self._loaded: dict[str, nn.Module] = {}
 
@@ -85,6 +83,9 @@ CATALOGUE: dict[str, Entry] = {
     "ssim": Entry(StructuralSimilarity, (), ("content",), "structure kept of the content"),
     "lpips": Entry(PerceptualDistance, ("lpips",), ("content",), "perceptual distance from the content"),
     "style_loss": Entry(StyleLoss, ("vgg19",), ("style",), "VGG means and deviations against the style"),
+    "style_l2": Entry(
+        partial(StyleLoss, form="l2"), ("vgg19",), ("style",), "the same as L2 norms, ContraAST's equation 1"
+    ),
     "gram": Entry(GramDistance, ("vgg19",), ("style",), "VGG Gram matrices against the style"),
     "sifid": Entry(SIFID, ("inception-imagenet",), ("style",), "Fréchet distance within a pair, 192 channels"),
     "sifid_64": Entry(
@@ -95,6 +96,9 @@ CATALOGUE: dict[str, Entry] = {
     "clip_picture": Entry(CLIPPictureScore, ("clip",), ("style",), "CLIP cosine with the style picture"),
     "deception": Entry(
         DeceptionRate, ("artist",), ("artist",), "share taken for the artist's own, with ceiling and floor"
+    ),
+    "deception_top5": Entry(
+        partial(DeceptionRate, top=5), ("artist",), ("artist",), "share with the artist among the first five"
     ),
     "temporal_lpips": Entry(TemporalLPIPS, ("lpips",), ("clip",), "perceptual distance of adjacent frames"),
     "fid": Entry(FrechetDistance, ("inception-fid",), ("styles",), "Fréchet distance of the sets"),

@@ -2,10 +2,8 @@
 
 from torch import Tensor
 
-from lightning_modules.errors import ImpastoError
 from metrics.base import SampleMean
-from metrics.functional.chamfer import Direction, Search, Space, color_chamfer
-from metrics.functional.pictures import as_pictures
+from metrics.functional.chamfer import Direction, Search, Space, check_options, color_chamfer
 
 _DIRECTIONS: dict[Direction, str] = {
     "sum": "sum of the means over the pixels of both pictures",
@@ -31,7 +29,7 @@ class ColorChamfer(SampleMean):
         search: ``tree``, ``matmul``, or ``auto``: as the device needs. The value does not depend on it.
 
     Raises:
-        ImpastoError: If ``matmul`` is asked of other colours than 8-bit RGB.
+        ImpastoError: If there is no such option, or ``matmul`` is asked of other colours than 8-bit RGB.
 
     Source: NeAT, section 5.1 and table 1, which leaves the convention open; the defaults are the ones that its values
     allow.
@@ -58,8 +56,7 @@ class ColorChamfer(SampleMean):
         search: Search = "auto",
     ) -> None:
         super().__init__()
-        if search == "matmul" and not (quantize and space != "lab"):
-            raise ImpastoError("The search `matmul` is for colours of 8-bit RGB only: choose `auto` or `tree`.")
+        check_options(direction, space, search, quantize=quantize)
         self.squared, self.direction, self.space = squared, direction, space
         self.quantize, self.search = quantize, search
 
@@ -73,11 +70,9 @@ class ColorChamfer(SampleMean):
         )
 
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
-        if len(preds) != len(target):
-            raise ImpastoError(f"There are {len(preds)} stylized pictures and {len(target)} styles.")
         return color_chamfer(
-            as_pictures(preds, "stylized"),
-            as_pictures(target, "style"),
+            preds,
+            target,
             squared=self.squared,
             direction=self.direction,
             space=self.space,

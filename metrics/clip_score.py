@@ -128,7 +128,6 @@ class CLIPStyleScore(SampleMean):
 
     def _values(self, preds: Tensor, target: Sequence[str] | Tensor, mask: Tensor | None = None) -> Tensor:
         pictures = as_pictures(preds, "stylized")
-        _check_count(target, len(pictures), self.inputs[1])
         ours = self._eyes.pictures(pictures) if mask is None else self._eyes.under(pictures, mask, square=self.square)
         if isinstance(target, Tensor):
             goals = self._eyes.pictures(as_pictures(target, self.inputs[1]))
@@ -138,6 +137,9 @@ class CLIPStyleScore(SampleMean):
 
     def values(self, preds: Tensor, target: Sequence[str] | Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the value of every pair, ``(B,)``, without counting it; arguments as for ``update``."""
+        _check_count(target, len(preds), self.inputs[1])
+        if not len(preds):
+            return torch.empty(0, dtype=torch.float64)
         with full_precision(preds.device):
             return self._values(preds, target, mask)
 
@@ -151,11 +153,9 @@ class CLIPStyleScore(SampleMean):
                 `metrics.functional.clip_score.masked_crop`.
 
         Raises:
-            ImpastoError: If shape, type, range or number is wrong, or a mask is empty.
+            ImpastoError: If shape, type, range or number is wrong, a mask is empty, or an embedding is not finite.
         """
-        values = self.values(preds, target, mask)
-        self.total += values.sum().to(self.total.device)
-        self.count += len(values)
+        self._add(self.values(preds, target, mask))
 
 
 class CLIPPictureScore(CLIPStyleScore):
@@ -254,8 +254,6 @@ class CLIPDirectionalScore(SampleMean):
         self, preds: Tensor, content: Tensor, target: Sequence[str], mask: Tensor | None
     ) -> Tensor:
         sides = [as_pictures(preds, "stylized"), as_pictures(content, "content")]
-        _check_count(content, len(preds), "content")
-        _check_count(target, len(preds), "prompt")
         ends = [self._eyes.pictures(side if mask is None else masked(side, mask)) for side in sides]
         start = self._origin.texts([self.origin], preds.device)
         return directional_score(ends[0], ends[1], self._eyes.texts(target, preds.device), start)
@@ -264,6 +262,10 @@ class CLIPDirectionalScore(SampleMean):
         self, preds: Tensor, content: Tensor, target: Sequence[str], mask: Tensor | None = None
     ) -> Tensor:
         """Return the value of every pair, ``(B,)``, without counting it; arguments as for ``update``."""
+        _check_count(content, len(preds), "content")
+        _check_count(target, len(preds), "prompt")
+        if not len(preds):
+            return torch.empty(0, dtype=torch.float64)
         with full_precision(preds.device):
             return self._values(preds, content, target, mask)
 
@@ -281,9 +283,7 @@ class CLIPDirectionalScore(SampleMean):
         Raises:
             ImpastoError: If shape, type, range or number is wrong.
         """
-        values = self.values(preds, content, target, mask)
-        self.total += values.sum().to(self.total.device)
-        self.count += len(values)
+        self._add(self.values(preds, content, target, mask))
 
 
 def _check_count(values: Sequence[str] | Tensor, count: int, name: str) -> None:

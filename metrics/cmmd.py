@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import one_of
 from metrics.functional.mmd import CMMD_SCALE, CMMD_SIGMA, clip_maximum_mean_discrepancy
 from metrics.set_distance import SetDistance
 
@@ -48,9 +48,7 @@ class CMMD(SetDistance):
 
     def __init__(self, extractor: nn.Module, estimator: Estimator = "biased", tap: str = "projected") -> None:
         super().__init__(extractor)
-        if estimator not in ("biased", "unbiased"):
-            raise ImpastoError(f"CMMD's estimator is 'biased' or 'unbiased', not {estimator!r}.")
-        self.estimator = estimator
+        self.estimator = one_of(estimator, Estimator, "estimator of CMMD")
         self.taps = (tap,)
         self.least = 1 if estimator == "biased" else 2
         self.warning = "few: the bias is about 4/n for each set" if estimator == "biased" else "few: noisy"

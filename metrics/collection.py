@@ -1,18 +1,25 @@
 """Many metrics of the same pictures, each network passed once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import FeatureMean, FeatureMetric, PerSample, PictureMetric, SetMetric, stand_in_suffix
+from metrics.base import FeatureMean, FeatureMetric, PerSample, PictureMetric, stand_in_suffix
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import has_float64
+from metrics.functional.unique import picture_numbers
 from metrics.sample_table import SampleTable
+from metrics.set_distance import SetMetric
 
-Passes = dict[tuple[int, str], dict[str, Tensor]]
+
+class _Passes(NamedTuple):
+    """What a batch was read for, once for all metrics."""
+
+    features: dict[tuple[int, str], dict[str, Tensor]]  # by network and field, then by tap
+    references: dict[str, Tensor]  # by field, what tells its pictures apart
 
 
 class StyleMetricCollection:
@@ -20,8 +27,9 @@ class StyleMetricCollection:
 
     Every batch, each network runs once over each side of the batch that a metric wants it for, with the taps of all
     those metrics; nothing is kept from one batch to the next, so features are never those of other pictures. Metrics
-    with a value per sample are averaged over all samples, sets compared over all samples; every position in the split
-    counts once, whichever ranks and batches brought it and however often.
+    with a value per sample are averaged over all samples; every position in the split counts once, whichever ranks and
+    batches brought it and however often. Sets are those of all samples and of all *different* reference pictures: a
+    style that goes with many contents counts once, as in a folder.
 
     Not a module: no network of it can get into a checkpoint or be cast with its owner. All ranks must call ``compute``.
 
@@ -110,6 +118,9 @@ class StyleMetricCollection:
             ImpastoError: If shape, type, range or number of something is wrong.
         """
         fields = self._completed(fields | {"index": index})
+        self._latest = {}
+        if not len(index):
+            return
         ready = [name for name, wanted in self.inputs.items() if all(fields.get(field) is not None for field in wanted)]
         passes = self._extract(ready, fields)
         self._latest = {name: values for name in ready if (values := self._feed(name, fields, passes)) is not None}
@@ -142,9 +153,10 @@ class StyleMetricCollection:
             raise ImpastoError(f"There are {count} positions and {len(fields[wrong[0]])} of {wrong[0]} in this batch.")
         return fields | {"group": group}
 
-    def _extract(self, names: Sequence[str], fields: Mapping[str, Any]) -> Passes:
+    def _extract(self, names: Sequence[str], fields: Mapping[str, Any]) -> _Passes:
         wanted: dict[tuple[int, str], dict[str, None]] = {}
         networks: dict[int, FeatureMetric] = {}
+        references: set[str] = set()
         smallest: dict[str, int] = {}
         for name in names:
             metric = self.metrics[name]
@@ -154,22 +166,25 @@ class StyleMetricCollection:
             for role in self.inputs[name][:2]:
                 wanted.setdefault((id(metric.extractor), role), {}).update(dict.fromkeys(metric.taps))
                 smallest[role] = max(smallest.get(role, 1), metric.smallest)
+            if isinstance(metric, SetMetric):
+                references.add(self.inputs[name][1])
         pictures = {role: as_pictures(fields[role], role, side) for role, side in smallest.items()}
-        return {
+        features = {
             (network, role): networks[network].extract(pictures[role], role, tuple(taps))
             for (network, role), taps in wanted.items()
         }
+        return _Passes(features, {role: picture_numbers(pictures[role]) for role in references})
 
-    def _feed(self, name: str, fields: Mapping[str, Any], passes: Passes) -> Tensor | None:
+    def _feed(self, name: str, fields: Mapping[str, Any], passes: _Passes) -> Tensor | None:
         metric, inputs = self.metrics[name], self.inputs[name]
         if isinstance(metric, FeatureMetric):
             # Only its own taps: a pass brings those of other metrics too.
-            found = [passes[id(metric.extractor), role] for role in inputs[:2]]
+            found = [passes.features[id(metric.extractor), role] for role in inputs[:2]]
             fake, real = ({tap: features[tap] for tap in metric.taps} for features in found)
             if isinstance(metric, FeatureMean):
                 return metric.values_from(fake, real)
             if isinstance(metric, SetMetric):
-                metric.update_shared(fake, real, fields)
+                metric.update_shared(fake, real, fields, passes.references[inputs[1]])
                 return None
         arguments = [fields[field] for field in inputs]
         if isinstance(metric, PerSample):

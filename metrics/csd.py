@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
 from metrics.base import Features
-from metrics.functional.style_vector import FORMS, StyleForm, similarity_of_sums, style_similarity, unit_vectors
+from metrics.functional.checks import one_of
+from metrics.functional.style_vector import StyleForm, similarity_of_sums, style_similarity, unit_vectors
 from metrics.set_distance import SetDistance
 
 _RECIPES: dict[StyleForm, str] = {
@@ -16,6 +17,9 @@ _RECIPES: dict[StyleForm, str] = {
     "mean_to_mean": "cosine of the mean generated and the mean reference style vector",
     "pairwise": "mean cosine of all pairs of generated and reference style vectors",
 }
+
+
+ARTISTS = 2**24  # the numbers that a column of float32 holds
 
 
 class CSD(SetDistance):
@@ -63,9 +67,7 @@ class CSD(SetDistance):
         self, extractor: nn.Module, form: StyleForm = "mean_cosine", *, per_artist: bool = False, tap: str = "style"
     ) -> None:
         super().__init__(extractor)
-        if form not in FORMS:
-            raise ImpastoError(f"There is no form {form!r} of style similarity: take one of {', '.join(FORMS)}.")
-        self.form = form
+        self.form = one_of(form, StyleForm, "form of style similarity")
         self.per_artist = per_artist
         self.taps = (tap,)
         self.by_artist: dict[int, float] = {}
@@ -84,9 +86,11 @@ class CSD(SetDistance):
         self.by_artist = {}
 
     def update(self, images: Tensor, *, real: bool, index: Tensor | None = None, artist: Tensor | None = None) -> None:
-        """Add pictures to one side; as in `metrics.base.SetMetric`, and ``artist`` as in `update_features`."""
+        """Add pictures to one side; as in `metrics.set_distance.SetMetric`, and ``artist`` as in `update_features`."""
+        if not len(images):
+            return
         features = self.extract(images, self.inputs[1] if real else self.inputs[0])
-        self.update_features(features, real=real, index=index, artist=artist)
+        self.update_features(features, real=real, index=self._told_apart(images, index, real=real), artist=artist)
 
     def update_features(
         self, features: Features, *, real: bool, index: Tensor | None = None, artist: Tensor | None = None
@@ -96,7 +100,7 @@ class CSD(SetDistance):
         Args:
             features: The tap to style vectors, ``(B, D)``.
             real: Whether they belong to the reference set.
-            index: As in `metrics.base.SetMetric`.
+            index: As in `metrics.set_distance.SetMetric`; with ``per_artist`` a reference counts once for each artist.
             artist: ``(B,)``, int64, at least 0 and below 2^24, the artists' numbers; ignored unless ``per_artist``.
 
         Raises:
@@ -104,11 +108,12 @@ class CSD(SetDistance):
         """
         if self.per_artist:
             vectors = super()._rows(features)
-            if artist is None or artist.shape != vectors.shape[:1] or (artist < 0).any():
-                raise ImpastoError("CSD artist by artist needs the number of one artist, 0 or more, for every picture.")
+            whose = _checked(artist, len(vectors))
             # As a column of the rows it is gathered with them, and repeated samples are dropped with theirs.
-            column = artist.to(vectors.device, torch.float32)[:, None]
+            column = whose.to(vectors.device, torch.float32)[:, None]
             features = {self.taps[0]: torch.cat([vectors.float(), column], dim=1)}
+            if real and index is not None:
+                index = index ^ (whose.to(index) << 39)  # positions lie below, and hashes anywhere
         super().update_features(features, real=real, index=index)
 
     def _beside(self, fields: Mapping[str, Any], *, real: bool) -> dict[str, Any]:  # noqa: ARG002 - the same for both
@@ -143,3 +148,11 @@ class CSD(SetDistance):
         if not len(both):
             raise ImpastoError("CSD artist by artist needs artists with both generated and reference pictures.")
         return values[both].mean(), dict(zip(both.tolist(), values[both].tolist(), strict=True))
+
+
+def _checked(artist: Tensor | None, count: int) -> Tensor:
+    if artist is None or artist.shape != (count,) or bool(((artist < 0) | (artist >= ARTISTS)).any()):
+        raise ImpastoError(
+            f"CSD artist by artist needs the number of one artist, 0 or more and below {ARTISTS}, for every picture."
+        )
+    return artist

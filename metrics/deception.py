@@ -1,37 +1,41 @@
 """The share of pictures that an artist classifier takes for the artist's own."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import Held, PerSample, source_of
+from metrics.base import Average, Held, PerSample, smallest_side, source_of
+from metrics.functional.checks import one_of
 from metrics.functional.deception import UNKNOWN, average_rate, deceives
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import full_precision
 
 
 class DeceptionRate(PerSample):
-    """The share of pictures for which the classifier's first choice is the artist they imitate.
+    """The share of pictures for which the artist they imitate is the classifier's first choice, or among its first.
 
     Two figures belong beside it: the rate of true paintings (its ceiling, the classifier's own accuracy) and that of
     untouched photographs (its floor); each is this metric on other pictures. The classifier must share no network
     with the training loss, or the rate measures the loss.
 
-    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8; in [0, 1], higher is better. Counts per artist are the
-    states. Artists that the classifier does not know are not counted.
+    Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8, as large as the classifier's ``smallest`` says (32 pixels
+    a side for `lightning_modules.networks.artist_classifier.BrushworkNet`); in [0, 1], higher is better. Counts per
+    artist are the states. Artists that the classifier does not know are not counted.
 
     Args:
         classifier: ``images (B, 3, H, W) in [0, 1] -> logits (B, A)``.
         artists: The names of the classes; by default the classifier's attribute ``artists``.
         average: ``micro`` counts every picture the same, ``macro`` every artist.
+        top: How many of the classifier's choices count; 1 is the deception rate of the papers, and 5 tells a near miss
+            from a picture that has nothing of the artist.
 
     Raises:
-        ImpastoError: If no names of the classes are given.
+        ImpastoError: If there is no such average, no names of the classes are given, or all of them would count.
 
-    Source: Sanakoyeu et al. 2018, section 4.2.
+    Source: Sanakoyeu et al. 2018, section 4.2, with ``top`` 1.
     """
 
     higher_is_better = True
@@ -45,14 +49,18 @@ class DeceptionRate(PerSample):
         self,
         classifier: nn.Module,
         artists: Sequence[str] | None = None,
-        average: Literal["micro", "macro"] = "micro",
+        average: Average = "micro",
+        top: int = 1,
     ) -> None:
         super().__init__()
+        self.average = one_of(average, Average, "average")
         names = getattr(classifier, "artists", None) if artists is None else artists
         if not names:
             raise ImpastoError("The artist classifier does not say which artists it knows: give their names.")
         self.artists = tuple(names)
-        self.average = average
+        if not 1 <= top < max(2, len(self.artists)):
+            raise ImpastoError(f"Among the first {top} of {len(self.artists)} artists says nothing: lower top.")
+        self.top = top
         self._columns = {_plain(name): column for column, name in enumerate(self.artists)}
         self._classifier = Held(classifier)
         for state in ("hits", "counts"):
@@ -61,9 +69,10 @@ class DeceptionRate(PerSample):
     @property
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
+        choice = "target is the first choice among" if self.top == 1 else f"target is among the first {self.top} of"
         return (
-            f"share of pictures whose first choice among {len(self.artists)} artists is the target, {self.average} "
-            f"average, classifier {source_of(self._classifier.network)}"
+            f"share of pictures whose {choice} {len(self.artists)} artists, {self.average} average, classifier "
+            f"{source_of(self._classifier.network)}"
         )
 
     def labels(self, artists: Sequence[str]) -> Tensor:
@@ -74,13 +83,18 @@ class DeceptionRate(PerSample):
         return torch.tensor([self._columns.get(_plain(name), UNKNOWN) for name in artists], dtype=torch.int64)
 
     def values(self, preds: Tensor, artists: Sequence[str] | Tensor) -> Tensor:
-        """Return 1 or 0 for every picture, nan for unknown artists; ``(B,)``, float64. Arguments as for `update`."""
+        """Return 1 or 0 for every picture, nan for unknown artists; ``(B,)``, float64; as for `update`."""
         labels = artists if isinstance(artists, Tensor) else self.labels(artists)
         if len(labels) != len(preds):
             raise ImpastoError(f"There are {len(preds)} pictures and {len(labels)} artists.")
+        if not len(preds):
+            return torch.empty(0, dtype=torch.float64)
+        network = self._classifier.on(preds.device)
         with full_precision(preds.device):
-            logits = self._classifier.on(preds.device)(as_pictures(preds, "judged"))
-            return deceives(logits, labels.to(preds.device))
+            logits = network(as_pictures(preds, "judged", smallest_side(network, 1)))
+            if logits.shape != (len(preds), len(self.artists)):
+                raise ImpastoError(f"The classifier gives {tuple(logits.shape)} for {len(self.artists)} artists.")
+            return deceives(logits, labels, self.top)
 
     def summary(self, values: Tensor, group: Tensor) -> Tensor:
         """Return the rate of many samples; see `metrics.base.PerSample`."""
@@ -98,7 +112,7 @@ class DeceptionRate(PerSample):
             artists: The target artist's name, or its column ``(B,)`` with -1 for unknown, of every picture.
 
         Raises:
-            ImpastoError: If shape, type, range or number is wrong.
+            ImpastoError: If shape, type, range or number is wrong, or a logit is nan or infinite.
         """
         labels = artists if isinstance(artists, Tensor) else self.labels(artists)
         values = self.values(preds, labels)

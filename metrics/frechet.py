@@ -29,10 +29,11 @@ class FrechetDistance(SetDistance):
         ...     def forward(self, images, taps):
         ...         return {tap: images.mean((2, 3)) for tap in taps}
         >>> metric = FrechetDistance(Means())
-        >>> metric.update(torch.zeros(4, 3, 8, 8), real=False)
-        >>> metric.update(torch.ones(5, 3, 8, 8), real=True)
+        >>> greys = torch.tensor([0.0, 0.25]).view(2, 1, 1, 1).expand(2, 3, 8, 8)
+        >>> metric.update(greys, real=False)
+        >>> metric.update(torch.cat([greys, greys]) + 0.5, real=True)  # two pictures, each twice
         >>> float(metric.compute()), metric.sizes
-        (3.0, (4, 5))
+        (0.75, (2, 2))
     """
 
     higher_is_better = False

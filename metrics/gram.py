@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lightning_modules.errors import ImpastoError
 from metrics.base import FeatureMean, Features, source_of
-from metrics.functional.gram import GRAM_FORMS, GramForm, gram_distance
+from metrics.functional.checks import check_layers, one_of
+from metrics.functional.gram import GRAM_FORMS, GramForm, check_weights, gram_distance
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -26,7 +26,7 @@ class GramDistance(FeatureMean):
         weights: Of every layer; 1 by default.
 
     Raises:
-        ImpastoError: If there are not as many weights as layers.
+        ImpastoError: If there is no such form or layer, or there are not as many weights as layers.
 
     Source: Gatys et al. 2016, eq. 3-5; Johnson et al. 2016, eq. 3-4; NeAT, table 1, which leaves the convention open.
 
@@ -53,10 +53,9 @@ class GramDistance(FeatureMean):
         weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(extractor)
-        if weights is not None and len(weights) != len(layers):
-            raise ImpastoError(f"There are {len(weights)} weights for {len(layers)} layers of the Gram distance.")
-        self.taps = tuple(layers)
-        self.form = form
+        self.form = one_of(form, GramForm, "form of the Gram distance")
+        self.taps = check_layers(layers, getattr(extractor, "channels", None))
+        check_weights(weights, len(self.taps))
         self.weights = weights
 
     @property

@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import one_of
 from metrics.functional.mmd import (
     kernel_inception_distance,
     kernel_inception_jackknife,
@@ -35,7 +36,7 @@ class KID(SetDistance):
         tap: Which features.
 
     Raises:
-        ImpastoError: If there is no such spread.
+        ImpastoError: If there is no such spread, or no such subsets.
 
     Source: Bińkowski et al. 2018, section 4.
 
@@ -46,9 +47,10 @@ class KID(SetDistance):
         ...         return {tap: images.mean((2, 3)) for tap in taps}
         >>> metric = KID(Means(), std="jackknife")
         >>> metric.update(torch.zeros(4, 3, 8, 8), real=False)
-        >>> metric.update(torch.ones(5, 3, 8, 8), real=True)
-        >>> {name: float(value) for name, value in metric.compute().items()}
-        {'kid': 7.0, 'kid_std': 0.0}
+        >>> greys = torch.tensor([1.0, 0.9, 0.8]).view(3, 1, 1, 1).expand(3, 3, 8, 8)
+        >>> metric.update(torch.cat([greys, greys]), real=True)  # three pictures, each twice: each counts once
+        >>> {name: round(float(value), 2) for name, value in metric.compute().items()}
+        {'kid': 4.93, 'kid_std': 1.03}
     """
 
     higher_is_better = False
@@ -65,9 +67,9 @@ class KID(SetDistance):
         tap: str = "pool3",
     ) -> None:
         super().__init__(extractor)
-        if std not in (None, "jackknife", "subsets"):
-            raise ImpastoError(f"KID's spread is 'jackknife', 'subsets' or none, not {std!r}.")
-        self.std = std
+        self.std = std if std is None else one_of(std, Spread, "spread of KID")
+        if subsets < 1 or subset_size < 2:
+            raise ImpastoError(f"KID needs at least 1 subset of at least 2 pictures, not {subsets} of {subset_size}.")
         self.subsets, self.subset_size, self.seed = subsets, subset_size, seed
         self.taps = (tap,)
         self.least = 3 if std == "jackknife" else 2

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from metrics.base import Held, SampleMean, source_of
+from metrics.base import Held, SampleMean, smallest_side, source_of
 from metrics.functional.pictures import as_pictures, check_pair
 
 
@@ -35,6 +35,6 @@ class PerceptualDistance(SampleMean):
     def _values(self, preds: Tensor, target: Tensor) -> Tensor:
         check_pair(preds, target, "compared")
         network = self._network.on(preds.device)
-        smallest = getattr(network, "smallest", 16)
+        smallest = smallest_side(network, 16)
         distance: Tensor = network(as_pictures(preds, "compared", smallest), as_pictures(target, "compared", smallest))
         return distance.flatten()

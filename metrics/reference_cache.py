@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -15,8 +16,24 @@ from lightning_modules.files import replacing
 from metrics.extractors import fingerprint
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import full_precision
+from metrics.functional.unique import picture_numbers
 
-FORMAT = "1"  # of the files; another number is another file
+FORMAT = "2"  # of the files; another number is another file
+
+
+NUMBERS = "picture numbers"  # beside the taps in a file
+
+
+class ReferenceRows(NamedTuple):
+    """What is known of a reference set, one row for every file.
+
+    Attributes:
+        features: For every tap ``(n, D)``, float32, on the CPU.
+        numbers: ``(n,)``, int64, the same where two files hold the same picture.
+    """
+
+    features: dict[str, Tensor]
+    numbers: Tensor
 
 
 def content_hash(files: Sequence[Path]) -> str:
@@ -57,7 +74,7 @@ class ReferenceCache:
 
     def rows(
         self, files: Sequence[Path], extractor: nn.Module, taps: Sequence[str], read: Callable[[Path], Tensor]
-    ) -> dict[str, Tensor]:
+    ) -> ReferenceRows:
         """Return the features of a set, from disk where they are there.
 
         Args:
@@ -67,7 +84,7 @@ class ReferenceCache:
             read: Path to picture ``(1, 3, H, W)``, RGB, float in [0, 1] or uint8.
 
         Returns:
-            For every tap ``(n, D)``, float32, on the CPU; `metrics.base.SetMetric.update_features` takes it.
+            What `metrics.set_distance.SetMetric.update_features` takes.
 
         Raises:
             ImpastoError: If there is no picture, one cannot be read, or a tap gives maps.
@@ -76,10 +93,10 @@ class ReferenceCache:
             raise ImpastoError("The reference set is empty: give a folder with pictures.")
         path = self.path(files, extractor, taps)
         found = _load(path)
-        if found is None or set(found) != set(taps):
+        if found is None or set(found) != {*taps, NUMBERS}:
             found = _extract(files, extractor, taps, read)
             self._save(found, path)
-        return {tap: found[tap] for tap in taps}
+        return ReferenceRows({tap: found[tap] for tap in taps}, found[NUMBERS])
 
     def _save(self, rows: dict[str, Tensor], path: Path) -> None:
         try:
@@ -104,13 +121,15 @@ def _extract(
     files: Sequence[Path], extractor: nn.Module, taps: Sequence[str], read: Callable[[Path], Tensor]
 ) -> dict[str, Tensor]:
     device = next((parameter.device for parameter in extractor.parameters()), torch.device("cpu"))
-    rows: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+    rows: dict[str, list[Tensor]] = {name: [] for name in (*taps, NUMBERS)}
     for path in files:
         with full_precision(device):
-            features = extractor(as_pictures(read(path).to(device), "reference"), tuple(taps))
+            pictures = as_pictures(read(path).to(device), "reference")
+            features = extractor(pictures, tuple(taps))
         maps = [tap for tap in taps if features[tap].ndim != 2]
         if maps:
             raise ImpastoError(f"The features {maps[0]} are maps: only vectors of a reference set are kept.")
         for tap in taps:
             rows[tap].append(features[tap].float().cpu())
+        rows[NUMBERS].append(picture_numbers(pictures))
     return {tap: torch.cat(parts) for tap, parts in rows.items()}

@@ -1,11 +1,11 @@
 """SIFID: how far the textures of a picture are from those of one other picture."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 
-from lightning_modules.errors import ImpastoError
 from metrics.base import FeatureMean, Features, source_of
+from metrics.functional.checks import one_of
 from metrics.functional.frechet import frechet_of_maps
 
 Channels = Literal[64, 192]
@@ -51,9 +51,7 @@ class SIFID(FeatureMean):
 
     def __init__(self, extractor: nn.Module, channels: Channels = 192) -> None:
         super().__init__(extractor)
-        if channels not in get_args(Channels):
-            raise ImpastoError(f"SIFID reads a map of 64 or 192 channels, not of {channels}.")
-        self.channels = channels
+        self.channels = one_of(channels, Channels, "map of SIFID with as many channels as")
         self.taps = (_TAPS[channels],)
         self.smallest = _SMALLEST[channels]
 

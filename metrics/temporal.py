@@ -2,19 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import ANYWHERE, PictureMetric, source_of
+from metrics.base import ANYWHERE, Average, PictureMetric, smallest_side, source_of
 from metrics.frame_distance import FrameDistance
+from metrics.functional.checks import check_finite, one_of
 from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import as_float64, full_precision
 from metrics.functional.temporal import FlowNorm, warped_error
-
-Average = Literal["micro", "macro"]
 
 
 class _Last(NamedTuple):
@@ -37,6 +36,9 @@ class ClipMetric(PictureMetric, ABC):
 
     Args:
         average: ``micro`` counts every pair the same, ``macro`` every clip.
+
+    Raises:
+        ImpastoError: If there is no such average.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("stylized", "clip")
@@ -46,7 +48,7 @@ class ClipMetric(PictureMetric, ABC):
 
     def __init__(self, average: Average = "micro") -> None:
         super().__init__()
-        self.average = average
+        self.average = one_of(average, Average, "average")
         self.add_state("pairs", [], dist_reduce_fx="cat")
         self.add_state("keys", [], dist_reduce_fx="cat")
         self._last: dict[int, _Last] = {}
@@ -111,12 +113,13 @@ class ClipMetric(PictureMetric, ABC):
                 values.append(value)
                 keys += [name, number] * len(value)
             last[name] = _Last(number, size, ours)
+        found = check_finite(as_float64(torch.cat(values)), "distance of two frames") if values else None
         # Copies, for a slice would keep the whole batch alive.
         self._last = {
             name: last[name]._replace(features=[part.clone() for part in last[name].features]) for name in set(clips)
         }
-        if values:
-            self.pairs.append(as_float64(torch.cat(values)).to(self._shelf))
+        if found is not None:
+            self.pairs.append(found.to(self._shelf))
             self.keys.append(torch.tensor(keys, dtype=torch.int64, device=self._shelf))
 
 
@@ -124,9 +127,9 @@ class TemporalLPIPS(ClipMetric):
     """The mean perceptual distance between adjacent frames of stylised clips; lower is steadier.
 
     ``mean_t d(I_t, I_{t-1})`` over the pairs of every clip. Frames ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8, at
-    least 16 pixels a side, at their own size (the value depends on it). At least 0, exactly 0 for a still clip. Motion
-    is not compensated: the value of the untouched content clip is the floor to read it against. Each frame goes
-    through the network once.
+    least 16 pixels a side (32 for AlexNet), at their own size (the value depends on it). At least 0, exactly 0 for a
+    still clip. Motion is not compensated: the value of the untouched content clip is the floor to read it against. Each
+    frame goes through the network once.
 
     Args:
         network: ``(a, b) -> (B,)`` on pictures in [0, 1], such as `lightning_modules.weights.load_lpips` returns.
@@ -148,12 +151,12 @@ class TemporalLPIPS(ClipMetric):
 
     higher_is_better = False
     plot_lower_bound = 0.0
-    smallest = 16
 
     def __init__(self, network: nn.Module, average: Average = "micro") -> None:
         super().__init__(average)
         self._split = FrameDistance(network)
         self._network = self._split.held
+        self.smallest = smallest_side(network, 16)
 
     @property
     def convention(self) -> str:
@@ -217,7 +220,7 @@ class FlowWarpedError(ClipMetric):
 
     def __init__(self, norm: FlowNorm = "mse", average: Average = "micro") -> None:
         super().__init__(average)
-        self.norm: FlowNorm = norm
+        self.norm: FlowNorm = one_of(norm, FlowNorm, "norm of the warped error")
 
     @property
     def convention(self) -> str:

@@ -43,12 +43,16 @@ class BrushworkNet(nn.Module):
         classes: Number of logits.
         widths: Channels after each stage; every stage halves the sides, the stem divides them by four.
         depths: Blocks in each stage.
+
+    Attributes:
+        smallest: Side in pixels that the last stage needs.
     """
 
     def __init__(
         self, classes: int, widths: Sequence[int] = (32, 64, 128, 192), depths: Sequence[int] = (1, 1, 2, 1)
     ) -> None:
         super().__init__()
+        self.smallest = 2 ** (len(widths) + 1)
         stages: list[nn.Module] = [
             nn.Conv2d(3, widths[0] // 2, 3, stride=2, padding=1),
             nn.BatchNorm2d(widths[0] // 2),
@@ -65,7 +69,7 @@ class BrushworkNet(nn.Module):
         self.head = nn.Linear(2 * widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits, ``(B, classes)``, of ``(B, 3, H, W)`` in [0, 1]; sides of at least 32 pixels."""
+        """Return logits, ``(B, classes)``, of ``(B, 3, H, W)`` in [0, 1]; sides of `smallest` on."""
         features = self.body(images.sub(0.5).div(0.25).contiguous(memory_format=torch.channels_last))
         spread = features.var((2, 3), unbiased=False).add(1e-5).sqrt()
         logits: Tensor = self.head(self.norm(torch.cat((features.mean((2, 3)), spread), dim=1)))
@@ -156,19 +160,23 @@ class ArtistClassifier(FrozenNetwork):
         network: The trained network, a `BrushworkNet` or an `ArtistVGG`.
         artists: The name of every class, in the order of the logits.
         source: Where the weights come from.
+
+    Attributes:
+        smallest: Side in pixels that the network needs.
     """
 
     def __init__(self, network: nn.Module, artists: Sequence[str], source: str) -> None:
         super().__init__(source)
         self.network = network
         self.artists = tuple(artists)
+        self.smallest = int(getattr(network, "smallest", 1))
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits over `artists`, ``(B, A)``.
 
         Args:
-            images: ``(B, 3, H, W)``, RGB in [0, 1], the smaller side at least 32 pixels. A `BrushworkNet` sees them at
+            images: ``(B, 3, H, W)``, RGB in [0, 1], sides of `smallest` on. A `BrushworkNet` sees them at
                 their own size, having learnt from crops of 80 to 256 pixels.
         """
         logits: Tensor = self.network(images)

@@ -59,16 +59,18 @@ class StyleStandIn(FrozenNetwork):
 
     Attributes:
         embed_dim: Length of a style vector.
+        smallest: Side in pixels that the deepest layer needs.
     """
 
     def __init__(self, encoder: VGGEncoder) -> None:
         super().__init__(encoder.source)
         self.encoder = encoder
+        self.smallest = 16
         self.embed_dim = 2 * sum(encoder.channels[layer] for layer in STYLE_LAYERS)
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return style vectors of unit length, ``(B, D)``, of pictures ``(B, 3, H, W)`` in [0, 1], sides of 16 on."""
+        """Return style vectors of unit length, ``(B, D)``, of ``(B, 3, H, W)`` in [0, 1]; sides of `smallest` on."""
         maps = self.encoder(images, STYLE_LAYERS)
         vectors = []
         for layer in STYLE_LAYERS:

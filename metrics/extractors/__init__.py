@@ -1,19 +1,19 @@
 """Frozen networks behind one small interface: ``extractor(images, taps) -> {tap: features}``."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
 
-from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.stand_ins import InceptionStandIn
 from lightning_modules.weights import InceptionVariant, WeightsSource, load_clip, load_csd, load_inception, load_vgg
 from metrics.extractors.base import FeatureExtractor, fingerprint
 from metrics.extractors.clip import ClipFeatures, CSDFeatures, Preprocess
 from metrics.extractors.front_ends import FrontEnd
 from metrics.extractors.inception import InceptionFeatures
+from metrics.functional.checks import one_of
 
 __all__ = [
     "CSDFeatures",
@@ -44,10 +44,13 @@ def load_extractor(
             ArtFID. Stand-ins take pictures at their native size whatever it says.
 
     Raises:
-        ImpastoError: If there is no such extractor, or its weights are not here and cannot be fetched.
+        ImpastoError: If there is no such extractor, source or front end, or its weights are not here and cannot be
+            fetched.
     """
-    if name not in get_args(ExtractorName):
-        raise ImpastoError(f"There is no extractor {name!r}: take one of {', '.join(get_args(ExtractorName))}.")
+    one_of(name, ExtractorName, "extractor")
+    one_of(weights, WeightsSource, "source of weights")
+    if front_end is not None:  # stand-ins would not notice
+        one_of(front_end, FrontEnd, "front end")
     found: dict[str, Callable[[], nn.Module]] = {
         "inception-fid": lambda: _inception("fid", weights, front_end or "clean"),
         "inception-imagenet": lambda: _inception("imagenet", weights, front_end or "native"),

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import CLIPEncoder
-from metrics.extractors.base import FeatureExtractor
+from metrics.extractors.base import FeatureExtractor, check_side
+from metrics.functional.checks import one_of
 
 Preprocess = Literal["cmmd", "clip"]
 _PREPROCESSES: dict[Preprocess, str] = {
@@ -36,8 +37,7 @@ class ClipFeatures(FeatureExtractor):
     """
 
     def __init__(self, clip: CLIPEncoder, preprocess: Preprocess = "cmmd") -> None:
-        if preprocess not in _PREPROCESSES:
-            raise ImpastoError(f"There is no preprocessing {preprocess!r}: take one of {', '.join(_PREPROCESSES)}.")
+        one_of(preprocess, Preprocess, "preprocessing")
         super().__init__(clip, f"{_PREPROCESSES[preprocess]}, side {clip.image_size}")
         self.preprocess: Preprocess = preprocess
 
@@ -66,7 +66,7 @@ class CSDFeatures(FeatureExtractor):
 
     Args:
         network: ``images (B, 3, H, W) in [0, 1] -> (B, D)`` of unit length, as `lightning_modules.weights.load_csd`
-            returns it.
+            returns it; its attribute ``smallest``, where it has one, is the side in pixels that it needs.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -76,12 +76,13 @@ class CSDFeatures(FeatureExtractor):
         """Return ``style``, vectors of unit length, ``(B, D)``.
 
         Args:
-            images: ``(B, 3, H, W)``, RGB in [0, 1], any size.
+            images: ``(B, 3, H, W)``, RGB in [0, 1]; a CSD takes any size, a stand-in sides of 16 pixels on.
             taps: ``("style",)``.
 
         Raises:
-            ImpastoError: If another tap is asked for.
+            ImpastoError: If another tap is asked for, or the pictures are too small for it.
         """
+        check_side(images, getattr(self.network, "smallest", 1), "style")
         return _only("style", taps, lambda: self.network(images))
 
 

@@ -1,12 +1,12 @@
 """How pictures reach an Inception: five tools, five ways, and as many values of one and the same FID."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import one_of
 
 FrontEnd = Literal["clean", "pytorch-fid", "torch-fidelity", "torchmetrics", "native", "unit"]
 SIDE = 299
@@ -26,9 +26,7 @@ def describe(front_end: FrontEnd) -> str:
     Raises:
         ImpastoError: If there is no such front end.
     """
-    if front_end not in _RESIZE:
-        raise ImpastoError(f"There is no front end {front_end!r}: take one of {', '.join(get_args(FrontEnd))}.")
-    return f"8 bits, {_RESIZE[front_end]}"
+    return f"8 bits, {_RESIZE[one_of(front_end, FrontEnd, 'front end')]}"
 
 
 def prepare(images: Tensor, front_end: FrontEnd) -> Tensor:

@@ -6,6 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_counts, one_of
+from metrics.functional.pictures import as_pictures
 from metrics.functional.precision import full_precision, has_float64
 
 Direction = Literal["sum", "half", "preds_to_target", "target_to_preds"]
@@ -32,7 +35,7 @@ def color_chamfer(
     pixels take about ``n log n`` time and ``150 n`` bytes.
 
     Args:
-        preds: ``(B, 3, H, W)``, RGB, float in [0, 1].
+        preds: ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8.
         target: ``(B, 3, h, w)``, the same; height and width may differ.
         squared: Average the squares of distances, as pytorch3d does, or the distances.
         direction: ``sum`` of both means, ``half`` of that sum, or one of the means alone.
@@ -44,7 +47,8 @@ def color_chamfer(
         ``(B,)``, float64, at least 0, in (squared) units of the space; exactly 0 for equal sets of colours.
 
     Raises:
-        ValueError: If the batches differ in length, or ``matmul`` is asked of other colours than 8-bit RGB.
+        ImpastoError: If there is no such option, the batches differ in length, a picture is none, or ``matmul`` is
+            asked of other colours than 8-bit RGB.
 
     Source: Fan et al. 2017, eq. 1, with means in place of sums; NeAT, section 5.1 ("normalized by the number of pixels
     in the image"), whose values up to 2617 need squares on 0..255.
@@ -56,11 +60,9 @@ def color_chamfer(
         >>> color_chamfer(black, grey, squared=False, direction="half")
         tensor([5.1962], dtype=torch.float64)
     """
-    if len(preds) != len(target):
-        raise ValueError(f"{len(preds)} pictures cannot be paired with {len(target)}")
-    integers = quantize and space != "lab"
-    if search == "matmul" and not integers:
-        raise ValueError("only colours of 8-bit RGB can be searched by matrix products")
+    integers = check_options(direction, space, search, quantize=quantize)
+    check_counts(preds, target, ("stylized", "style"))
+    preds, target = as_pictures(preds, "stylized"), as_pictures(target, "style")
     on_device = integers and (search == "matmul" or (search == "auto" and preds.device.type != "cpu"))
     scale = 255.0 ** (2 if squared else 1) if space == "rgb_unit" else 1.0
     values = []
@@ -74,6 +76,21 @@ def color_chamfer(
         values.append(sum(sides) / scale / (2 if direction == "half" else 1))
     device = preds.device if has_float64(preds.device) else "cpu"
     return torch.tensor(values, dtype=torch.float64, device=device)
+
+
+def check_options(direction: Direction, space: Space, search: Search, *, quantize: bool) -> bool:
+    """Return whether colours are integers; arguments as for `color_chamfer`.
+
+    Raises:
+        ImpastoError: If there is no such option, or ``matmul`` is asked of other colours than 8-bit RGB.
+    """
+    one_of(direction, Direction, "direction of the colour Chamfer distance")
+    one_of(space, Space, "space of colours")
+    one_of(search, Search, "search for the nearest colour")
+    integers = quantize and space != "lab"
+    if search == "matmul" and not integers:
+        raise ImpastoError("The search `matmul` is for colours of 8-bit RGB only: choose `auto` or `tree`.")
+    return integers
 
 
 def _palette(image: Tensor, space: Space, *, quantize: bool) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite, check_vectors
 from metrics.functional.precision import as_float64
 
 
@@ -18,11 +19,15 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         ``(B,)``, float64, in [-1, 1]; exactly 1 for equal vectors, 0 where one of the two has length 0.
 
+    Raises:
+        ImpastoError: If the shapes differ, or a number is nan or infinite.
+
     Examples:
         >>> cosine(torch.tensor([[0.0, 3.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.1], [1.0, 1.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
-    a, b = as_float64(a), as_float64(b)
+    check_vectors(a, b)
+    a, b = (check_finite(as_float64(x), "number of an embedding") for x in (a, b))
     # Lengths of 1 first, or the squares of tiny vectors vanish; sqrt(x * x) is x, so equal vectors give exactly 1.
     a, b = (x / x.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny) for x in (a, b))
     lengths = ((a * a).sum(1) * (b * b).sum(1)).sqrt()
@@ -43,6 +48,9 @@ def clip_score(preds: Tensor, target: Tensor, *, scale: float = 1.0, clamp: bool
 
     Returns:
         ``(B,)``, float64, in [-scale, scale], or [0, scale] clamped.
+
+    Raises:
+        ImpastoError: As of `cosine`.
 
     Source: Hessel et al. 2021, eq. 1.
 
@@ -68,8 +76,13 @@ def directional_score(preds: Tensor, content: Tensor, target: Tensor, origin: Te
     Returns:
         ``(B,)``, float64, in [-1, 1]; 0 where the picture is the content, or the two texts are the same.
 
+    Raises:
+        ImpastoError: As of `cosine`.
+
     Source: Gal et al. 2022, eq. 3; LEAST, eq. 1, whose loss is 1 minus this.
     """
+    origin = origin.expand(len(target), -1) if origin.ndim == 2 and len(origin) == 1 else origin
+    check_vectors(preds, content, target, origin)
     unit = [F.normalize(as_float64(x), dim=1) for x in (preds, content, target, origin)]
     return cosine(unit[0] - unit[1], unit[2] - unit[3])
 

@@ -3,29 +3,48 @@
 import torch
 from torch import Tensor
 
+from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite
 from metrics.functional.precision import as_float64
 
 UNKNOWN = -1
 
 
-def deceives(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return for every picture whether the target artist has the highest logit.
+def deceives(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
+    """Return for every picture whether the target artist is among those with the highest logits.
+
+    Of equal logits the first column counts as the highest.
 
     Args:
         logits: ``(B, A)``, of an artist classifier.
         labels: ``(B,)``, int64, the target artist's column; `UNKNOWN` where the classifier does not know the artist.
+        top: How many artists count as highest, at least 1.
 
     Returns:
-        ``(B,)``, float64: 1 where it does, 0 where it does not, nan where the artist is unknown.
+        ``(B,)``, float64: 1 where it is, 0 where it is not, nan where the artist is unknown.
 
-    Source: Sanakoyeu et al. 2018, section 4.2 (deception rate).
+    Raises:
+        ImpastoError: If the shapes do not fit, a logit is nan or infinite, or a label is none of the columns.
+
+    Source: Sanakoyeu et al. 2018, section 4.2 (deception rate, with ``top`` 1).
 
     Examples:
-        >>> deceives(torch.tensor([[0.1, 2.0], [0.1, 2.0], [0.1, 2.0]]), torch.tensor([1, 0, -1]))
-        tensor([1., 0., nan], dtype=torch.float64)
+        >>> logits = torch.tensor([[0.1, 2.0, 1.0]]).expand(4, 3)
+        >>> deceives(logits, torch.tensor([1, 0, 2, -1])), deceives(logits, torch.tensor([1, 0, 2, -1]), top=2)[:3]
+        (tensor([1., 0., 0., nan], dtype=torch.float64), tensor([1., 0., 1.], dtype=torch.float64))
     """
-    hits = as_float64(logits.argmax(1) == labels)
-    return hits.masked_fill((labels == UNKNOWN).to(hits.device), torch.nan)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ImpastoError(f"Logits (B, A) need labels (B,), got {tuple(logits.shape)} and {tuple(labels.shape)}.")
+    if top < 1:
+        raise ImpastoError(f"The target must be among the first {top} artists: take 1 or more.")
+    check_finite(logits, "logit of the artist classifier")
+    labels, artists = labels.to(logits.device).long(), logits.shape[1]
+    if bool(((labels < UNKNOWN) | (labels >= artists)).any()):
+        raise ImpastoError(f"Artists must be numbers of the {artists} classes, or {UNKNOWN} for none of them.")
+    ours = logits.gather(1, labels.clamp(min=0)[:, None])
+    columns = torch.arange(artists, device=logits.device)
+    ahead = (logits > ours) | ((logits == ours) & (columns < labels[:, None]))
+    return as_float64(ahead.sum(1) < top).masked_fill((labels == UNKNOWN), torch.nan)
 
 
 def average_rate(hits: Tensor, counts: Tensor, *, macro: bool = False) -> Tensor:

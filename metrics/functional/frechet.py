@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite, check_maps, check_sets
 from metrics.functional.precision import as_float64
 
 BLOCK = 2**22  # numbers that are cast to float64 at a time, 32 MB
@@ -34,10 +35,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> Tensor:
         >>> float(frechet_distance(x, x + 3)), float(frechet_distance(x, x))
         (18.0, 0.0)
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ImpastoError(
-            f"Two sets of features must be (n, D) and (m, D), got {tuple(a.shape)} and {tuple(b.shape)}."
-        )
+    check_sets(a, b)
     return _distance(*_mean_and_factor(a), *_mean_and_factor(b))
 
 
@@ -52,12 +50,14 @@ def frechet_of_maps(a: Tensor, b: Tensor) -> Tensor:
         ``(B,)``, float64, at least 0, in squared feature units; exactly 0 for equal maps.
 
     Raises:
-        ImpastoError: If a map has fewer than two places, the channels differ, or a number is not finite.
+        ImpastoError: If a map has fewer than two places, batches or channels differ, or a number is not finite.
 
     Source: Rott Shaham et al. 2019, section 3 (single image FID).
     """
+    check_maps({"compared": a}, {"compared": b})
     places = (maps.flatten(2).transpose(1, 2) for maps in (a, b))  # B, HW, C
-    return torch.stack([frechet_distance(x, y) for x, y in zip(*places, strict=True)])
+    distances = [frechet_distance(x, y) for x, y in zip(*places, strict=True)]
+    return torch.stack(distances) if distances else as_float64(a.new_empty(0))
 
 
 def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
@@ -88,7 +88,8 @@ def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, c
     if any(m.shape != (dimensions,) for m in means) or any(c.shape != (dimensions, dimensions) for c in covariances):
         shapes = ", ".join(str(tuple(x.shape)) for x in (mean_a, covariance_a, mean_b, covariance_b))
         raise ImpastoError(f"Means and covariances must be (D,), (D, D), (D,) and (D, D), got {shapes}.")
-    _check_finite(*means, *covariances)
+    for moment in (*means, *covariances):
+        check_finite(moment, "moment of these features")
     return _distance(as_float64(mean_a), _root(covariance_a), as_float64(mean_b), _root(covariance_b))
 
 
@@ -116,7 +117,7 @@ def _mean_and_factor(rows: Tensor) -> tuple[Tensor, Tensor]:
     count, dimensions = rows.shape
     if count < 2:
         raise ImpastoError(f"A Fréchet distance needs at least 2 feature vectors on either side, got {count}.")
-    _check_finite(rows)
+    check_finite(rows, "number of these features")  # LAPACK would say that an algorithm failed to converge
     block = max(BLOCK // dimensions, 2 * dimensions)
     mean = torch.stack([as_float64(part).sum(0) for part in rows.split(block)]).sum(0) / count
     scale = (count - 1) ** -0.5
@@ -133,9 +134,3 @@ def _root(covariance: Tensor) -> Tensor:
     kept = values > values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
     factor: Tensor = values[kept].sqrt()[:, None] * vectors[:, kept].T  # rank, D
     return factor
-
-
-def _check_finite(*tensors: Tensor) -> None:
-    # LAPACK would say that an algorithm failed to converge.
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        raise ImpastoError("Features of which one is nan or infinite have no Fréchet distance: look for it upstream.")

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_maps, one_of
 from metrics.functional.precision import has_float64
 
 GramForm = Literal["johnson", "hw", "gatys", "frobenius"]
@@ -80,6 +82,9 @@ def gram_distance(
         ``(B,)``, float64, at least 0, in feature units to the fourth power (squared for ``frobenius``); exactly 0 for
         equal maps.
 
+    Raises:
+        ImpastoError: If there is no such form, batches, channels or layers differ, or there are not as many weights.
+
     Source: Gatys et al. 2016, eq. 3-5; Johnson et al. 2016, eq. 3-4.
 
     Examples:
@@ -87,10 +92,22 @@ def gram_distance(
         >>> gram_distance({"a": 2 * flat}, {"a": flat})
         tensor([9.], dtype=torch.float64)
     """
-    reduce, per_channel = _FORMS[form]
+    reduce, per_channel = _FORMS[one_of(form, GramForm, "form of the Gram distance")]
+    check_maps(features, target)
+    check_weights(weights, len(features))
     distances = []
     for maps, weight in zip(features.items(), weights or [1.0] * len(features), strict=True):
         name, ours = maps
         gap = gram_matrix(ours, per_channel=per_channel) - gram_matrix(target[name], per_channel=per_channel)
         distances.append(weight * reduce(gap))
     return torch.stack(distances).sum(0)
+
+
+def check_weights(weights: Sequence[float] | None, layers: int) -> None:
+    """Refuse weights that are not one for every layer.
+
+    Raises:
+        ImpastoError: If there are more or fewer.
+    """
+    if weights is not None and len(weights) != layers:
+        raise ImpastoError(f"There are {len(weights)} weights for {layers} layers of the Gram distance.")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite, check_sets
 from metrics.functional.precision import as_float64
 
 BLOCK = 2**23  # kernel values held at a time, 64 MB
@@ -47,7 +48,7 @@ def kernel_inception_distance(a: Tensor, b: Tensor) -> Tensor:
         below 0 for a set and itself.
 
     Raises:
-        ImpastoError: If a set has fewer than two rows, or the dimensions differ.
+        ImpastoError: If a set has fewer than two rows, the dimensions differ, or a number is not finite.
 
     Source: Bińkowski et al. 2018, section 4.
 
@@ -73,7 +74,7 @@ def kernel_inception_jackknife(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         Distance and standard error, float64 scalars.
 
     Raises:
-        ImpastoError: If a set has fewer than three rows, or the dimensions differ.
+        ImpastoError: If a set has fewer than three rows, the dimensions differ, or a number is not finite.
 
     Source: Arvesen 1969 (jackknifing U-statistics of two samples).
     """
@@ -101,10 +102,12 @@ def kernel_inception_subsets(a: Tensor, b: Tensor, subsets: int = 100, size: int
         their spread means nothing: take `kernel_inception_jackknife`.
 
     Raises:
-        ImpastoError: If a set has fewer than two rows, or the dimensions differ.
+        ImpastoError: If a set has fewer than two rows, the dimensions differ, or a number is not finite.
 
     Source: Bińkowski et al. 2018, section 4; torch-fidelity's defaults.
     """
+    if subsets < 1 or size < 2:
+        raise ImpastoError(f"KID needs at least 1 subset of at least 2 pictures, not {subsets} of {size}.")
     generator = torch.Generator().manual_seed(seed)
     size = min(size, len(a), len(b))
     values = []
@@ -135,7 +138,7 @@ def clip_maximum_mean_discrepancy(
         A scalar, float64. Biased: at least 0, exactly 0 for equal rows. Unbiased: may be below 0.
 
     Raises:
-        ImpastoError: If a set has too few rows, or the dimensions differ.
+        ImpastoError: If a set has too few rows, the dimensions differ, or a number is not finite.
 
     Source: Jayasumana et al. 2024, section 4 (which prints the unbiased form; the published code is biased).
 
@@ -165,15 +168,12 @@ def kernel_sums(a: Tensor, b: Tensor, kernel: Kernel, fewest: int = 2) -> Kernel
         fewest: Rows that either set must have.
 
     Raises:
-        ImpastoError: If a set has too few rows, or the dimensions differ.
+        ImpastoError: If a set has too few rows, the dimensions differ, or a number is not finite.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ImpastoError(
-            f"Two sets of features must be (n, D) and (m, D), got {tuple(a.shape)} and {tuple(b.shape)}."
-        )
+    check_sets(a, b)
     if min(len(a), len(b)) < fewest:
         raise ImpastoError(f"The distance needs at least {fewest} pictures on either side, got {len(a)} and {len(b)}.")
-    a, b = as_float64(a), as_float64(b)
+    a, b = (check_finite(as_float64(rows), "number of these features") for rows in (a, b))
     ab, ba = a.new_zeros(len(a)), b.new_zeros(len(b))
     step = max(1, BLOCK // len(b))
     for start in range(0, len(a), step):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite, check_sets, one_of
 from metrics.functional.precision import as_float64
 
 StyleForm = Literal["mean_cosine", "mean_to_mean", "pairwise"]
@@ -34,7 +35,7 @@ def style_similarity(generated: Tensor, reference: Tensor, form: StyleForm = "me
         vectors of a set agree. nan where a set is empty.
 
     Raises:
-        ImpastoError: If the dimensions differ, or there is no such form.
+        ImpastoError: If the dimensions differ, a number is not finite, or there is no such form.
 
     Source: Somepalli et al. 2024 (the vectors); the forms are those of the papers and threads named above.
 
@@ -43,9 +44,8 @@ def style_similarity(generated: Tensor, reference: Tensor, form: StyleForm = "me
         >>> [round(float(style_similarity(x, x, form)), 4) for form in ("mean_cosine", "mean_to_mean", "pairwise")]
         [0.7071, 1.0, 0.5]
     """
-    if generated.ndim != 2 or reference.ndim != 2 or generated.shape[1] != reference.shape[1]:
-        shapes = f"{tuple(generated.shape)} and {tuple(reference.shape)}"
-        raise ImpastoError(f"Two sets of style vectors must be (n, D) and (m, D), got {shapes}.")
+    one_of(form, StyleForm, "form of style similarity")
+    check_sets(generated, reference)
     sums = [unit_vectors(rows).sum(0) for rows in (generated, reference)]
     counts = [torch.tensor(len(rows), device=sums[0].device) for rows in (generated, reference)]
     return similarity_of_sums(sums[0], counts[0], sums[1], counts[1], form)
@@ -68,10 +68,12 @@ def similarity_of_sums(
         ``(...)``, in [-1, 1], float64; nan where a set is empty.
 
     Raises:
-        ImpastoError: If there is no such form.
+        ImpastoError: If there is no such form, or the sums differ in shape.
     """
-    if form not in FORMS:
-        raise ImpastoError(f"There is no form {form!r} of style similarity: take one of {', '.join(FORMS)}.")
+    one_of(form, StyleForm, "form of style similarity")
+    if generated.shape != reference.shape:
+        shapes = f"{tuple(generated.shape)} and {tuple(reference.shape)}"
+        raise ImpastoError(f"Sums of style vectors must have one shape on both sides, got {shapes}.")
     inner = (generated * reference).sum(-1)
     length_g, length_r = generated.square().sum(-1), reference.square().sum(-1)  # squared
     if form == "mean_to_mean":
@@ -86,5 +88,9 @@ def similarity_of_sums(
 
 
 def unit_vectors(rows: Tensor) -> Tensor:
-    """Return rows ``(n, D)`` at unit length, float64; zero rows stay zero."""
-    return F.normalize(as_float64(rows), dim=-1)
+    """Return rows ``(n, D)`` at unit length, float64; zero rows stay zero.
+
+    Raises:
+        ImpastoError: If a number is nan or infinite.
+    """
+    return F.normalize(check_finite(as_float64(rows), "number of a style vector"), dim=-1)

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import one_of
 from metrics.functional.precision import has_float64
 
 FlowNorm = Literal["mse", "rmse", "mae"]
@@ -73,6 +75,7 @@ def warped_error(
         ``(B,)``, float64, in [0, 1]; exactly 0 for a still clip with no flow, nan where no pixel is left to compare.
 
     Raises:
+        ImpastoError: If there is no such norm, or the occlusion is nan somewhere.
         ValueError: If the shapes do not fit each other.
 
     Source: Lai et al. 2018, eq. 9-10 (their frames are warped with the flow forwards; the mean over channels is taken
@@ -83,6 +86,7 @@ def warped_error(
         >>> float(warped_error(frame, frame, torch.zeros(1, 2, 4, 4)))
         0.0
     """
+    one_of(norm, FlowNorm, "norm of the warped error")
     if frames.shape != previous.shape:
         raise ValueError(f"frames differ in shape: {tuple(frames.shape)} and {tuple(previous.shape)}")
     moved, visible = warp(previous, flow)
@@ -90,6 +94,10 @@ def warped_error(
         hidden = occlusion if occlusion.ndim == 4 else occlusion.unsqueeze(1)
         if hidden.shape != visible.shape:
             raise ValueError(f"occlusion must be {tuple(visible.shape)}, got {tuple(hidden.shape)}")
+        if bool(hidden.isnan().any()):
+            raise ImpastoError(
+                "An occlusion mask is nan somewhere: give 0 where a pixel is to be seen, and 1 elsewhere."
+            )
         visible = visible & (hidden <= 0).to(visible.device)
     gap = frames.to(moved.device).double() - moved
     gap = (gap.abs() if norm == "mae" else gap.square()).mean(1, keepdim=True)

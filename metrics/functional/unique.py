@@ -1,37 +1,28 @@
 """Which of many pictures are the same picture."""
 
+import hashlib
+
 import torch
 from torch import Tensor
 
-from metrics.functional.precision import as_float64
 
-BLOCK = 2**23  # distances held at a time, 64 MB
+def picture_numbers(pictures: Tensor) -> Tensor:
+    """Return a number for every picture that equal pictures share, whichever batch or process they come in.
 
-
-def distinct_rows(rows: Tensor, tolerance: float = 1e-4) -> Tensor:
-    """Return which feature vectors no earlier one equals up to rounding.
-
-    A network's vector of one picture differs in the last digits with the batch that the picture came in, so equal
-    pictures are not equal bit for bit. Those of different pictures are orders of magnitude further apart.
+    The first 63 bits of a hash of sides and pixels: among a million pictures two different ones share a number with a
+    probability of 5e-8.
 
     Args:
-        rows: ``(n, D)``, any float type.
-        tolerance: Distance below which two vectors are one, relative to the length of the later one.
+        pictures: ``(B, C, H, W)``, float32 as `metrics.functional.pictures.as_pictures` returns them.
 
     Returns:
-        ``(n,)``, bool: the first of each group of equals.
+        ``(B,)``, int64, at least 0, on the CPU.
 
     Examples:
-        >>> distinct_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])).tolist()
-        [True, True, False]
+        >>> first, second, third = picture_numbers(torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1, 1)).tolist()
+        >>> first == third, first == second
+        (True, False)
     """
-    rows = as_float64(rows)
-    squares = rows.square().sum(1)
-    distinct = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    step = max(1, BLOCK // max(1, len(rows)))
-    for start in range(0, len(rows), step):
-        stop = min(start + step, len(rows))
-        gaps = squares[start:stop, None] + squares[:stop] - 2 * rows[start:stop] @ rows[:stop].T
-        same = gaps <= tolerance**2 * squares[start:stop, None]
-        distinct[start:stop] = ~same.tril(start - 1).any(1)  # only those that came earlier
-    return distinct
+    arrays = pictures.detach().float().cpu().contiguous().numpy()
+    digests = [hashlib.blake2b(f"{a.shape}".encode() + a.tobytes(), digest_size=8).digest() for a in arrays]
+    return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from callbacks.style_metrics import CELL, StyleMetrics
 from lightning_modules.types import StyleBatch, Stylization
-from metrics.base import SetMetric
 from metrics.perceptual import PerceptualDistance
+from metrics.set_distance import SetMetric
 
 ARTISTS = ("Ada Stipple", "Bo Hatch", "Cy Wash")
 SIDE = 32

@@ -50,7 +50,7 @@ def test_every_style_counts_once_however_often_it_was_used(parts):
     value = float(metric.compute())
     assert abs(value - definition(stylized, content, styles)) < 1e-6
     assert metric.sizes == (12, 6)
-    assert "12 generated and 6 reference pictures" in metric.convention
+    assert "12 generated and 6 different reference pictures" in metric.convention
     assert abs((1 + metric.content_distance) * (1 + metric.style_distance) - value) < 1e-12
     metric.reset()
     assert math.isnan(metric.content_distance)
@@ -102,7 +102,7 @@ def test_what_has_no_artfid_is_refused():
     metric.reset()
     metric.update(pictures(0, 3), real=False, content=pictures(0, 3))
     metric.update(pictures(0, 1).expand(4, -1, -1, -1), real=True)
-    with pytest.raises(ImpastoError, match="at least 2 different styles, there is 1"):
+    with pytest.raises(ImpastoError, match="at least 2 reference pictures, there are 1, each counted once"):
         metric.compute()
     assert metric.state_dict() == {}
     assert list(metric.parameters()) == []

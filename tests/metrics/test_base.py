@@ -10,7 +10,8 @@ from torch import multiprocessing as mp
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import FeatureMean, SetMetric
+from metrics.base import FeatureMean, Held
+from metrics.set_distance import SetMetric
 
 
 class Colours(nn.Module):
@@ -94,7 +95,12 @@ def test_features_count_as_pictures_do():
 
 
 def test_equal_sides_are_exactly_zero_in_any_type():
-    for images in (pictures(0), pictures(0).half(), (pictures(0) * 255).byte(), torch.zeros(2, 3, 8, 8)):
+    for images in (
+        pictures(0),
+        pictures(0).half(),
+        (pictures(0) * 255).byte(),
+        torch.eye(2).view(2, 1, 2, 1).expand(2, 3, 2, 8),
+    ):
         pairs, sets = ColourGap(Colours()), MeanGap(Colours())
         with torch.autocast("cpu", torch.bfloat16):
             pairs.update(images, images)
@@ -110,9 +116,20 @@ def test_repeated_positions_count_once_and_in_order():
     for index in ([6, 1, 0], [1, 2], [3, 4, 5, 6]):
         metric.update(a[index], real=False, index=torch.tensor(index))
     assert torch.equal(metric.rows(False), plain.rows(False))
-    metric.update(a[:2], real=True)  # without positions equal pictures count twice
-    metric.update(a[:2], real=True)
-    assert len(metric.rows(True)) == 4
+    metric.update(a[:2], real=False)  # without positions equal pictures count twice
+    assert len(metric.rows(False)) == 9
+
+
+def test_a_reference_counts_once_whatever_position_it_comes_with():
+    a = pictures(0)
+    metric = MeanGap(Colours())
+    for position, rows in enumerate(([6, 1, 1], [0], [6, 2, 0, 3])):
+        metric.update(a[rows], real=True, index=torch.arange(len(rows)) + 10 * position)
+    assert len(metric.rows(True)) == 5
+    expected = a[[0, 1, 2, 3, 6]].double().mean((0, 2, 3))
+    assert float((metric.rows(True).double().mean(0) - expected).abs().max()) < 1e-6
+    metric.update_features({"colour": torch.zeros(2, 3)}, real=True)  # nobody knows what they are of
+    assert len(metric.rows(True)) == 7
 
 
 def test_reset_and_use_again():
@@ -140,6 +157,12 @@ def test_casts_checkpoints_and_copies():
     assert copy.deepcopy(parent.metric).extractor is parent.metric.extractor
     revived = pickle.loads(pickle.dumps(parent.metric))  # noqa: S301
     assert torch.equal(revived.rows(True), before)
+
+
+def test_a_network_judges_as_it_will_be_used():
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3)).train()
+    assert not Held(network).network.training
+    assert not network[0].training
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")

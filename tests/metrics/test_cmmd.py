@@ -22,7 +22,7 @@ def test_only_the_direction_of_an_embedding_counts():
 
 
 def test_estimators():
-    with pytest.raises(ImpastoError, match="not 'exact'"):
+    with pytest.raises(ImpastoError, match="no estimator of CMMD 'exact': take one of biased, unbiased"):
         CMMD(Colours(), "exact")
     assert CMMD(Colours()).convention.startswith("biased")
     assert CMMD(Colours(), "unbiased").convention.startswith("unbiased")

@@ -10,10 +10,11 @@ from torch import multiprocessing as mp
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
-from metrics.base import FeatureMean, PictureMetric, SetMetric
+from metrics.base import FeatureMean, PictureMetric
 from metrics.collection import StyleMetricCollection
 from metrics.deception import DeceptionRate
 from metrics.perceptual import PerceptualDistance
+from metrics.set_distance import SetMetric
 from metrics.ssim import StructuralSimilarity
 
 
@@ -283,7 +284,7 @@ def test_what_is_refused_or_left_out():
     values = collection.compute(told.append)
     assert "set" not in values
     assert "map" in values
-    assert told == ["set is left out: SetGap needs at least 2 reference pictures, there are 1."]
+    assert told == ["set is left out: SetGap needs at least 2 reference pictures, there are 1, each counted once."]
 
 
 def test_networks_are_let_go_of():

@@ -69,11 +69,24 @@ def test_a_shared_pass_brings_the_artists():
         shared.update_shared(*sides, {})
 
 
+def test_a_reference_of_two_artists_counts_for_both_and_once_for_each():
+    generated, reference = pictures(0, 4), pictures(1, 4)
+    whose, rows = torch.tensor([0, 0, 1, 1, 0, 1]), torch.tensor([0, 1, 2, 0, 0, 2])
+    metric = CSD(Colours(), per_artist=True)
+    metric.update(generated, real=False, artist=torch.tensor([0, 1, 0, 1]))
+    metric.update(reference[rows], real=True, artist=whose)
+    metric.compute()
+    assert metric.sizes == (4, 4)
+    sets = {0: reference[[0, 1]], 1: reference[[2, 0]]}
+    for artist, value in metric.by_artist.items():
+        assert abs(value - similarity(generated[artist::2], sets[artist], "mean_cosine")) < 1e-6
+
+
 @forms
 def test_the_ceiling_is_that_of_halves(form):
     reference = pictures(1, 9)
     metric = CSD(Colours(), form)
-    metric.update(reference, real=True)
+    metric.update_features(Colours()(reference, metric.taps), real=True, index=torch.arange(9))
     assert abs(float(metric.ceiling()) - similarity(reference[::2], reference[1::2], form)) < 1e-6
     metric.reset()
     metric.update(reference[:1], real=True)
@@ -99,12 +112,12 @@ def test_identity_is_one():
 
 def test_artists_must_be_given_and_shared():
     metric = CSD(Colours(), per_artist=True)
-    for artist in (None, torch.tensor([1]), torch.tensor([0, 1, -1])):
-        with pytest.raises(ImpastoError, match="one artist, 0 or more, for every picture"):
+    for artist in (None, torch.tensor([1]), torch.tensor([0, 1, -1]), torch.tensor([0, 1, 2**24])):
+        with pytest.raises(ImpastoError, match="one artist, 0 or more and below 16777216, for every picture"):
             metric.update(pictures(0, 3), real=False, artist=artist)
     metric.update(pictures(0, 3), real=False, artist=torch.tensor([0, 0, 1]))
     metric.update(pictures(0, 3), real=True, artist=torch.tensor([2, 3, 2]))
     with pytest.raises(ImpastoError, match="both generated and reference"):
         metric.compute()
-    with pytest.raises(ImpastoError, match="no form 'mean'"):
+    with pytest.raises(ImpastoError, match="no form of style similarity 'mean'"):
         CSD(Colours(), "mean")

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import distributed as dist
@@ -63,6 +64,7 @@ def pictures(seed, n=5, size=32):
 PAIR_METRICS = {
     "ssim": StructuralSimilarity,
     "style": lambda: StyleLoss(Encoder()),
+    "style_l2": lambda: StyleLoss(Encoder(), form="l2"),
     "perceptual": lambda: PerceptualDistance(Distance()),
 }
 pair_metrics = pytest.mark.parametrize("make", PAIR_METRICS.values(), ids=PAIR_METRICS.keys())
@@ -74,8 +76,19 @@ def expected(make, a, b):
         return {
             "ssim": lambda: structural_similarity(a, b).double().mean(),
             "style": lambda: style_distance(encoder(a, LAYERS), encoder(b, LAYERS)).mean(),
+            "style_l2": lambda: equation_1(encoder(a, LAYERS), encoder(b, LAYERS)),
             "perceptual": lambda: (a - b).abs().mean((1, 2, 3)).double().mean(),
         }[next(key for key, value in PAIR_METRICS.items() if value is make)]()
+
+
+def equation_1(features, target):
+    """ContraAST's eq. 1, by numpy."""
+    total = 0
+    for layer in LAYERS:
+        x, y = (maps[layer].flatten(2).double().numpy() for maps in (features, target))
+        total += np.linalg.norm(x.mean(2) - y.mean(2), axis=1)
+        total += np.linalg.norm(x.std(2, ddof=1) - y.std(2, ddof=1), axis=1)
+    return total.mean()
 
 
 @pair_metrics
@@ -85,7 +98,8 @@ def test_batches_of_any_size_give_one_mean(make, splits):
     metric = make()
     for part_a, part_b in zip(a.split(splits), b.split(splits), strict=True):
         metric.update(part_a, part_b)
-    assert abs(float(metric.compute()) - float(expected(make, a, b))) < 1e-7
+    # A convolution rounds by the size of its batch.
+    assert abs(float(metric.compute()) - float(expected(make, a, b))) < 5e-7
 
 
 @pair_metrics
@@ -193,6 +207,49 @@ def test_deception_macro_average_counts_every_artist_the_same():
         metric.update(colours(0, 0, 0, 0), torch.tensor([0, 0, 0, 1]))
     assert float(micro.compute()) == 0.75
     assert float(macro.compute()) == 0.5
+
+
+class Seven(nn.Module):
+    """Fixed logits of seven artists."""
+
+    artists = tuple("abcdefg")
+    source = "embedded"
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits[: len(images)]
+
+
+@pytest.mark.parametrize("top", [1, 2, 5, 6])
+def test_deception_among_the_first(top):
+    logits = torch.randn(60, 7, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.arange(60) % 7
+    labels[7:9] = -1
+    metric = DeceptionRate(Seven(logits), top=top)
+    metric.update(colours(*[0] * 60), labels)
+    known = [(row, artist) for row, artist in zip(logits.tolist(), labels.tolist(), strict=True) if artist >= 0]
+    ranks = [sorted(row, reverse=True).index(row[artist]) for row, artist in known]
+    assert float(metric.compute()) == sum(rank < top for rank in ranks) / 58
+    assert ("first choice among 7 artists" in metric.convention) == (top == 1)
+    assert (f"among the first {top} of 7 artists" in metric.convention) == (top > 1)
+
+
+def test_of_equal_logits_the_first_counts():
+    rates = []
+    for top in (1, 5):
+        metric = DeceptionRate(Seven(torch.zeros(7, 7)), top=top)
+        metric.update(colours(*[0] * 7), torch.arange(7))
+        rates.append(metric.hits.tolist())
+    assert rates == [[1, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("top", [0, 7, 8])
+def test_all_artists_or_none_say_nothing(top):
+    with pytest.raises(ImpastoError, match=f"Among the first {top} of 7 artists says nothing"):
+        DeceptionRate(Seven(torch.zeros(7, 7)), top=top)
 
 
 def test_deception_needs_names():

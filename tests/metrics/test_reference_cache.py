@@ -47,16 +47,26 @@ def refuse(path):
 
 def test_rows_are_extracted_once(cache, files):
     network = Colours()
-    rows = cache.rows(files, network, ["colour", "half"], read)
+    rows, numbers = cache.rows(files, network, ["colour", "half"], read)
     expected = torch.stack([read(path).double().mean((0, 2, 3)) for path in files])
     assert float((rows["colour"] - expected).abs().max()) < 1e-6
     assert network.passes == 3
-    again = cache.rows(files, network, ["half", "colour"], refuse)
+    again, known = cache.rows(files, network, ["half", "colour"], refuse)
+    assert torch.equal(known, numbers)
     assert network.passes == 3
     assert list(again) == ["half", "colour"]
     assert all(torch.equal(again[tap], rows[tap]) for tap in rows)
     assert not rows["colour"].requires_grad
     assert [path.suffix for path in cache.folder.iterdir()] == [".safetensors"]
+
+
+def test_files_of_one_picture_have_one_number(cache, files, tmp_path):
+    copy = tmp_path / "copy.pt"
+    torch.save((255 * read(files[0])).round().byte(), tmp_path / "bytes.pt")
+    torch.save(read(files[0]).double(), copy)  # another file, the same picture
+    numbers = cache.rows([*files, copy, tmp_path / "bytes.pt"], Colours(), ["colour"], read).numbers.tolist()
+    assert numbers[3] == numbers[0]
+    assert len(set(numbers)) == 4
 
 
 def test_the_same_pictures_elsewhere_are_the_same_set(cache, files, tmp_path):
@@ -88,7 +98,9 @@ def test_damaged_files_are_made_anew(cache, files, damage):
     rows = cache.rows(files, Colours(), ["colour"], read)
     path = cache.path(files, Colours(), ["colour"])
     path.write_bytes(damage)
-    assert torch.equal(cache.rows(files, Colours(), ["colour"], read)["colour"], rows["colour"])
+    again = cache.rows(files, Colours(), ["colour"], read)
+    assert torch.equal(again.features["colour"], rows.features["colour"])
+    assert torch.equal(again.numbers, rows.numbers)
     cache.rows(files, Colours(), ["colour"], refuse)
 
 

@@ -80,7 +80,7 @@ def test_half_precision_and_bytes():
 
 
 def test_what_has_no_sifid_is_refused():
-    with pytest.raises(ImpastoError, match="64 or 192 channels, not of 768"):
+    with pytest.raises(ImpastoError, match="as many channels as 768: take one of 64, 192"):
         SIFID(Maps(), 768)
     with pytest.raises(ImpastoError, match="at least 23 pixels"):
         SIFID(Maps()).update(pictures(0, height=22), pictures(0))

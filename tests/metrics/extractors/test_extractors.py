@@ -11,6 +11,7 @@ from torch import nn
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.frozen import FrozenNetwork
+from metrics import extractors
 from metrics.extractors import ClipFeatures, CSDFeatures, InceptionFeatures, fingerprint, load_extractor
 
 
@@ -135,12 +136,34 @@ def test_embedded_stand_ins_serve_every_name(name):
     assert len(fingerprint(extractor)) == 64
 
 
+def test_every_name_has_its_network_and_front_end(monkeypatch):
+    """Stand-ins take pictures as they are, so that only a published network tells what stands before it."""
+    asked = []
+
+    def load_inception(weights, variant):
+        asked.append((weights, variant))
+        return ToyInception()
+
+    def load_clip(weights, **options):
+        asked.append((weights, options))
+        return clip()
+
+    monkeypatch.setattr(extractors, "load_inception", load_inception)
+    monkeypatch.setattr(extractors, "load_clip", load_clip)
+    found = [load_extractor(f"inception-{name}", "pretrained") for name in ("fid", "imagenet", "art")]
+    assert [extractor.front_end for extractor in found] == ["clean", "native", "unit"]
+    other = load_extractor("inception-fid", "pretrained", front_end="torchmetrics")
+    assert other.front_end == "torchmetrics"
+    assert load_extractor("inception-fid", "pretrained") is found[0]
+    assert [load_extractor(name, "pretrained").preprocess for name in ("clip-l-336", "clip")] == ["cmmd", "clip"]
+    variants = [("pretrained", name) for name in ("fid", "imagenet", "art", "fid")]
+    assert asked == [*variants, ("pretrained", {"model": "ViT-L-14-336"}), ("pretrained", {})]
+
+
 def test_one_extractor_as_long_as_it_is_used():
     first = load_extractor("csd", "embedded")
     assert load_extractor("csd", "embedded") is first
     assert load_extractor("inception-fid", "embedded") is not load_extractor("inception-art", "embedded")
-    from metrics import extractors
-
     del first
     gc.collect()
     assert ("csd", "embedded", "") not in extractors._loaded

@@ -10,6 +10,7 @@ from skimage import data
 from skimage.color import rgb2lab
 from torch.nn import functional as F
 
+from lightning_modules.errors import ImpastoError
 from metrics.functional import chamfer
 from metrics.functional.chamfer import color_chamfer
 
@@ -121,10 +122,20 @@ def test_rounding_is_that_of_a_saved_picture():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="cannot be paired"):
+    with pytest.raises(ImpastoError, match="1 stylized pictures and 2 styles"):
         color_chamfer(noise(0), torch.cat([noise(0), noise(1)]))
+    for bad, words in (
+        (noise(0) * 255, r"lie in \[0, 1\]"),
+        (noise(0) * torch.nan, "nan"),
+        (noise(0)[0], "B, 3, H, W"),
+    ):
+        with pytest.raises(ImpastoError, match=words):
+            color_chamfer(bad, noise(1) if bad.ndim == 4 else noise(1)[0])
+        with pytest.raises(ImpastoError, match=words):
+            color_chamfer(noise(1) if bad.ndim == 4 else noise(1)[0], bad)
+    assert torch.equal(color_chamfer((noise(0) * 255).round().byte(), noise(1)), color_chamfer(noise(0), noise(1)))
     for options in ({"space": "lab"}, {"quantize": False}):
-        with pytest.raises(ValueError, match="8-bit RGB"):
+        with pytest.raises(ImpastoError, match="8-bit RGB"):
             color_chamfer(noise(0), noise(1), search="matmul", **options)
 
 

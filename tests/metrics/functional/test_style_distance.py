@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -21,9 +23,43 @@ def test_against_numpy():
     np.testing.assert_allclose(style_distance(features, target).numpy(), expected, rtol=1e-12)
 
 
-def test_equal_maps_are_exactly_zero():
+def equation_1(features, target):
+    """ContraAST's eq. 1, loop by loop."""
+    values = []
+    for row in range(2):
+        total = 0.0
+        for layer in features:
+            sides = []
+            for maps_of in (features, target):
+                channels = [channel.flatten().tolist() for channel in maps_of[layer][row]]
+                means = [math.fsum(c) / len(c) for c in channels]
+                spread = [math.fsum((x - m) ** 2 for x in c) for c, m in zip(channels, means, strict=True)]
+                sides.append((means, [math.sqrt(s / (len(c) - 1)) for s, c in zip(spread, channels, strict=True)]))
+            for ours, theirs in zip(*sides, strict=True):
+                total += math.sqrt(math.fsum((x - y) ** 2 for x, y in zip(ours, theirs, strict=True)))
+        values.append(total)
+    return values
+
+
+def test_contraasts_first_equation():
+    features = {"a": maps(0, 3, 6, 5), "b": maps(1, 2, 4, 4)}
+    target = {"a": maps(2, 3, 9, 4), "b": maps(3, 2, 4, 7)}
+    np.testing.assert_allclose(style_distance(features, target, "l2"), equation_1(features, target), rtol=1e-12)
+
+
+def test_an_eps_of_ones_own():
+    features, target = {"a": maps(0, 3, 6, 5)}, {"a": maps(2, 3, 9, 4) / 1000}
+    assert torch.equal(style_distance(features, target), style_distance(features, target, eps=1e-5))
+    assert torch.equal(style_distance(features, target, "l2"), style_distance(features, target, "l2", eps=0))
+    assert (
+        float((style_distance(features, target, "l2", 1e-5) - style_distance(features, target, "l2")).abs().min()) > 0
+    )
+
+
+@pytest.mark.parametrize("form", ["mse", "l2"])
+def test_equal_maps_are_exactly_zero(form):
     for features in (maps(0, 3, 6, 5).float(), torch.full((1, 3, 4, 4), 7.0)):
-        assert float(style_distance({"a": features}, {"a": features}).max()) == 0
+        assert float(style_distance({"a": features}, {"a": features}, form).max()) == 0
 
 
 def test_large_offsets_keep_their_digits():

@@ -83,5 +83,5 @@ def test_half_precision_vectors_are_summed_in_double(form):
 def test_what_has_no_similarity_is_refused():
     with pytest.raises(ImpastoError, match=r"\(3, 6\) and \(3, 5\)"):
         style_similarity(rows(0, 3), rows(0, 3, 5))
-    with pytest.raises(ImpastoError, match="no form 'mean'"):
+    with pytest.raises(ImpastoError, match="no form of style similarity 'mean': take one of mean_cosine"):
         style_similarity(rows(0, 3), rows(0, 3), "mean")
