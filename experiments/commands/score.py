@@ -47,24 +47,26 @@ def main(args: argparse.Namespace) -> None:
     """
     from experiments.painting.inference import choose_device
     from experiments.scoring.measure import Scorer
-    from experiments.scoring.tables import check_target, write_per_image, write_table
+    from experiments.scoring.pairs import files_of
+    from experiments.scoring.tables import render_per_image, render_table
+    from experiments.scoring.targets import check_targets, write_all
     from metrics.catalogue import CATALOGUE, Judges, find
 
     names = _names(args.metrics)
     needs = {need for name in names for need in find(name).needs}
-    check_target(args.out, TABLES)
-    if args.per_image is not None:
-        check_target(args.per_image, [".csv"])
+    _check_folders(args)
     styles = _styles(args.style, [name for name in names if "styles" in CATALOGUE[name].needs])
     pairs = _pairs(args, needs)
+    check_targets(_targets(args), {*files_of(pairs), *styles, *_files(args)})
     scorer = Scorer(names, Judges(args.weights, args.classifier), choose_device(args.device))
     _measure(scorer, pairs, styles)
     table = scorer.table()
-    write_table(table, args.out)
+    texts = {args.out: render_table(table, args.out.suffix)}
     if args.per_image is not None:
-        write_per_image(pairs, scorer.rows, args.per_image)
+        texts[args.per_image] = render_per_image(pairs, scorer.rows)
+    write_all(texts)
     _show(table)
-    for path in filter(None, (args.per_image, args.out)):
+    for path in reversed(texts):
         print(path)
 
 
@@ -75,6 +77,32 @@ def _names(text: str) -> list[str]:
     if not names:
         raise ImpastoError("--metrics names no metric: write, for example, --metrics ssim,lpips,sifid,chamfer.")
     return names
+
+
+def _check_folders(args: argparse.Namespace) -> None:
+    from experiments.scoring.pairs import check_folder
+
+    check_folder(args.stylized, "--stylized")
+    check_folder(args.content, "--content")
+    if args.style is not None and not args.style.is_file():
+        check_folder(args.style, "--style")
+
+
+def _targets(args: argparse.Namespace) -> dict[Path, Sequence[str]]:
+    from lightning_modules.errors import ImpastoError
+
+    if args.per_image is None:
+        return {args.out: TABLES}
+    if args.per_image == args.out:
+        raise ImpastoError(f"--out and --per-image are both {args.out}: give them two names.")
+    return {args.out: TABLES, args.per_image: (".csv",)}
+
+
+def _files(args: argparse.Namespace) -> list[Path]:
+    """Return the files beside pictures that are read."""
+    classifier = Path(args.classifier)
+    files = [args.pairs, classifier, classifier.with_suffix(".json")]
+    return [path for path in files if path is not None and path.is_file()]
 
 
 def _styles(style: Path | None, names: Sequence[str]) -> list[Path]:

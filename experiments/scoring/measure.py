@@ -16,10 +16,11 @@ from torch import Tensor
 from datamodules.images import ImageReadError, read_image
 from experiments.scoring.pairs import Pair, require
 from lightning_modules.errors import ImpastoError
-from metrics.base import PerSample, PictureMetric, SetMetric, stand_in_suffix
+from metrics.base import PerSample, PictureMetric, stand_in_suffix
 from metrics.catalogue import CATALOGUE, Judges, make_metrics
 from metrics.collection import StyleMetricCollection
 from metrics.reference_cache import ReferenceCache
+from metrics.set_distance import SetMetric
 
 Better = Literal["higher", "lower", "none"]
 KEPT = 8  # decoded pictures: pairs of one content follow each other
@@ -47,7 +48,7 @@ class Score:
         key: The metric's name, with ``_embedded`` and the like where a stand-in judged.
         value: The number.
         better: Which values are better; none for a reference that no method can change.
-        pictures: Pictures behind the number.
+        pictures: Pairs behind the number, or different stylised pictures for a distance of sets.
         convention: How it is computed, in one line.
     """
 
@@ -85,6 +86,7 @@ class Scorer:
         self._shared = _by_extractor(m for name, m in self._sets.items() if "content" not in self._needs[name])
         self._device = device
         self._clips: dict[str, int] = {}
+        self._in_sets: set[Path] = set()
         self._read = lru_cache(maxsize=KEPT)(self._load)
         for metric in self._sets.values():
             metric.to(device)
@@ -101,7 +103,7 @@ class Scorer:
         return metrics, fields
 
     def add_pairs(self, pairs: Sequence[Pair], advance: Callable[[], None]) -> None:
-        """Measure every pair, and add its stylised picture to the generated sets.
+        """Measure every pair, and add its stylised picture to the generated sets, where every file counts once.
 
         Args:
             pairs: What belongs together.
@@ -136,8 +138,8 @@ class Scorer:
             taps = _taps(group)
             rows = ReferenceCache().rows(styles, group[0].extractor, taps, self._named)
             for metric in group:
-                own = {tap: rows[tap] for tap in metric.taps}
-                metric.update_features(own, real=True, index=torch.arange(len(styles)))
+                own = {tap: rows.features[tap] for tap in metric.taps}
+                metric.update_features(own, real=True, index=rows.numbers)
         for _ in styles:
             advance()
 
@@ -162,7 +164,11 @@ class Scorer:
         return fields | {name: [value] for name, value in words.items() if value is not None}
 
     def _add_to_sets(self, number: int, pair: Pair) -> None:
-        """Add a stylised picture to the generated sets."""
+        """Add a stylised picture to the generated sets, once however many pairs name it."""
+        file = pair.stylized.resolve()
+        if file in self._in_sets:
+            return
+        self._in_sets.add(file)
         position, picture = torch.tensor([number]), self._read(pair.stylized)
         for metric in self._whole:
             content = {} if pair.content is None else {"content": self._read(pair.content)}
@@ -177,7 +183,7 @@ class Scorer:
         metric = self._sets[name]
         value = float(metric.compute())
         key = name + stand_in_suffix(metric.sources)
-        return Score(key, value, _better(metric), len(self.rows), metric.convention)
+        return Score(key, value, _better(metric), len(self._in_sets), metric.convention)
 
     def _scores_of_pairs(self, name: str) -> Iterator[Score]:
         metric = self._pairs.metrics[name]

@@ -41,6 +41,28 @@ class Pair:
     frame: int | None = None
 
 
+def check_folder(folder: Path | None, option: str) -> None:
+    """Refuse what is no folder.
+
+    Args:
+        folder: As the user gave it; None where nothing was given.
+        option: Where it was given.
+
+    Raises:
+        ImpastoError: If it is a file, or nothing.
+    """
+    if folder is None or folder.is_dir():
+        return
+    if folder.exists():
+        raise ImpastoError(f"{option} {folder} is a file, a folder is needed: give the folder that it lies in.")
+    raise ImpastoError(f"The folder {folder} does not exist: check the path.")
+
+
+def files_of(pairs: Sequence[Pair]) -> set[Path]:
+    """Return all pictures that the pairs name."""
+    return {path for pair in pairs for path in (pair.stylized, pair.content, pair.style) if path is not None}
+
+
 def pairs_by_name(stylized: Path, content: Path | None, style: Path | None) -> list[Pair]:
     """Pair by file name: ``a.png`` goes with content ``a`` and style ``a``, ``a_b.png`` and ``a__b.png`` with ``b``.
 

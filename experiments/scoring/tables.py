@@ -1,65 +1,43 @@
-"""Write scores as JSON, CSV or Markdown, whole or not at all."""
+"""Scores as JSON, CSV or Markdown."""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 from experiments.scoring.measure import Score
 from experiments.scoring.pairs import PICTURES, WORDS, Pair
-from lightning_modules.errors import ImpastoError
-from lightning_modules.files import write_atomically
 
 DIGITS = 6
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 
 
-def check_target(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse a file that could not be written when everything is measured.
-
-    Raises:
-        ImpastoError: If the suffix is not among those.
-    """
-    if path.suffix.lower() not in suffixes or path.is_dir():
-        raise ImpastoError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}.")
-
-
-def write_table(scores: Sequence[Score], path: Path) -> None:
-    """Write one line for every score, with its convention.
+def render_table(scores: Sequence[Score], suffix: str) -> str:
+    """Return one line for every score, with its convention.
 
     Args:
         scores: The lines.
-        path: Ends in ``.json``, ``.csv`` or ``.md``.
-
-    Raises:
-        ImpastoError: If the suffix is another one, or the file cannot be written.
+        suffix: One of `FORMATS`, in any letter case.
     """
-    check_target(path, list(FORMATS))
-    _write(path, FORMATS[path.suffix.lower()](scores))
+    return FORMATS[suffix.lower()](scores)
 
 
-def write_per_image(pairs: Sequence[Pair], rows: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write one line for every pair: its files and names, then the values that it has by itself.
+def render_per_image(pairs: Sequence[Pair], rows: Sequence[Mapping[str, float]]) -> str:
+    """Return one line of CSV for every pair: its files and names, then the values that it has by itself.
 
     Args:
         pairs: The pairs.
         rows: Key to value, for each of them; nan becomes an empty cell.
-        path: Ends in ``.csv``.
-
-    Raises:
-        ImpastoError: If the suffix is another one, or the file cannot be written.
     """
-    check_target(path, [".csv"])
     keys = list(dict.fromkeys(key for row in rows for key in row))
     known = [name for name in (*PICTURES, *WORDS) if any(getattr(pair, name) is not None for pair in pairs)]
     lines: list[Sequence[Any]] = [[*known, *keys]]
     for pair, row in zip(pairs, rows, strict=True):
         values = [row.get(key) for key in keys]
         lines.append([*(getattr(pair, name) for name in known), *("" if v is None or v != v else v for v in values)])
-    _write(path, _csv(lines))
+    return _csv(lines)
 
 
 def _json(scores: Sequence[Score]) -> str:
@@ -89,10 +67,3 @@ def _csv(lines: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise ImpastoError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error

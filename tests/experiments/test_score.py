@@ -66,7 +66,15 @@ def pictures(gallery):
     return read
 
 
-PAIRED = ["ssim", "lpips_embedded", "style_loss_embedded", "gram_embedded", "sifid_embedded", "chamfer"]
+PAIRED = [
+    "ssim",
+    "lpips_embedded",
+    "style_loss_embedded",
+    "style_l2_embedded",
+    "gram_embedded",
+    "sifid_embedded",
+    "chamfer",
+]
 
 
 def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, capsys):
@@ -75,7 +83,8 @@ def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, cap
     assert status == 0
     written = capsys.readouterr()
     assert written.out.splitlines()[-1] == "t.json"
-    assert {key.removesuffix("_embedded") for key in table} == {*names, "deception_ceiling", "deception_floor"}
+    references = {f"{name}_{kind}" for name in ("deception", "deception_top5") for kind in ("ceiling", "floor")}
+    assert {key.removesuffix("_embedded") for key in table} == {*names, *references}
     assert {key for key in table if not key.endswith("_embedded")} == {"ssim", "chamfer"}
     for key, line in table.items():
         assert np.isfinite(line["value"])
@@ -83,12 +92,13 @@ def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, cap
         assert len(line["convention"]) > 20
         assert f"{key}: {line['convention']}" in written.out
     assert table["deception_floor_embedded"]["better"] == "none"
-    assert "2 reference pictures" in table["fid_embedded"]["convention"]  # every style once, though in two pairs
+    for key in ("fid", "artfid"):  # every style once, though in two pairs
+        assert "4 generated and 2 different reference pictures" in table[f"{key}_embedded"]["convention"]
     assert set(PAIRED) < set(rows[0])
 
 
 def test_the_table_is_the_mean_of_the_rows_and_those_are_the_metrics(score, pictures):
-    _, table, rows = score("ssim,lpips,style_loss,gram,sifid,chamfer,deception")
+    _, table, rows = score("ssim,lpips,style_loss,style_l2,gram,sifid,chamfer,deception")
     assert [row["stylized"] for row in rows] == [
         "out/house_dots.png", "out/house_lines.png", "out/tree_dots.png", "out/tree_lines.png"
     ]  # fmt: skip
@@ -102,7 +112,10 @@ def test_the_table_is_the_mean_of_the_rows_and_those_are_the_metrics(score, pict
     metric.update(painted, style)
     assert float(rows[3]["style_loss_embedded"]) == pytest.approx(float(metric.compute()), rel=1e-6)
     judge = load_artist_classifier()
-    assert float(rows[3]["deception_embedded"]) == float(judge.artists[int(judge(painted).argmax())] == ARTISTS[1])
+    told = {"": painted, "_ceiling": style, "_floor": content}
+    for part, picture in told.items():
+        expected = float(judge.artists[int(judge(picture).argmax())] == ARTISTS[1])
+        assert float(rows[3][f"deception{part}_embedded"]) == expected
 
 
 def test_pictures_that_are_their_own_content_and_style(score):
@@ -136,7 +149,7 @@ def test_a_local_state_file_gives_the_names_without_suffix(score, monkeypatch, t
 def test_set_metrics_alone_need_no_partners(score, gallery):
     status, table, rows = score("fid", "--stylized", "style", "--style", "content")
     assert status == 0
-    assert "2 generated and 2 reference pictures" in table["fid_embedded"]["convention"]
+    assert "2 generated and 2 different reference pictures" in table["fid_embedded"]["convention"]
     assert set(rows[0]) == {"stylized", "artist", "prompt", "clip", "frame"}
 
 
@@ -184,6 +197,20 @@ def test_other_formats(score, gallery, name, capsys):
         ("fid", ["--style", "broken"], "broken/house.png is not a picture"),
         ("ssim", ["--stylized", "small"], "small/house.png: The compared pictures differ in shape"),
         ("ssim", ["--out", "t.txt"], "t.txt cannot be written"),
+        ("ssim", ["--out", "empty/../broken/house.png/t.json"], "cannot be written (Not a directory)"),
+        ("ssim", ["--per-image", "pairs/listed.csv", "--pairs", "pairs/listed.csv"], "would replace another file"),
+        ("ssim", ["--out", "pairs/listed.csv", "--pairs", "./pairs/listed.csv"], "would replace another file"),
+        ("ssim", ["--out", "p.csv"], "--out and --per-image are both p.csv: give them two names"),
+        ("ssim", ["--out", "empty/../p.csv"], "p.csv would replace another file of this command"),
+        (
+            "ssim",
+            ["--out", "empty/../pairs/c.json", "--classifier", "pairs/c.safetensors"],
+            "would replace another file",
+        ),
+        ("ssim", ["--content", "content/house.png"], "--content content/house.png is a file, a folder is needed"),
+        ("fid", ["--stylized", "out/house_dots.png"], "--stylized out/house_dots.png is a file, a folder is needed"),
+        ("ssim", ["--content", "nowhere", "--pairs", "pairs/listed.csv"], "The folder nowhere does not exist"),
+        ("fid", ["--style", "nowhere"], "The folder nowhere does not exist"),
         ("ssim", ["--per-image", "p.json"], "p.json cannot be written"),
         ("ssim", ["--pairs", "missing.csv"], "missing.csv cannot be read"),
         ("deception", ["--classifier", "none.safetensors"], "none.safetensors is missing"),
@@ -198,6 +225,10 @@ def test_bad_input_is_one_sentence(score, gallery, capsys, metrics, options, wor
     for folder in ("empty", "broken", "small", "strange/Nobody"):
         (gallery / folder).mkdir(parents=True, exist_ok=True)
     (gallery / "broken" / "house.png").write_text("no picture")
+    (gallery / "pairs").mkdir(exist_ok=True)
+    (gallery / "pairs" / "listed.csv").write_text("stylized,content\nhouse_dots.png,house.png\n")
+    (gallery / "pairs" / "c.json").touch()
+    (gallery / "pairs" / "c.safetensors").touch()
     Image.new("RGB", (40, 40)).save(gallery / "small" / "house.png")
     Image.new("RGB", (80, 64)).save(gallery / "strange" / "Nobody" / "house.png")
     status, _, _ = score(metrics, *options)
@@ -227,3 +258,56 @@ def test_a_reference_set_is_kept_on_disk_and_gives_the_same_numbers(score, monke
     _, again, _ = score("fid,cmmd,artfid")
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == kept
+
+
+def test_targets_are_looked_at_before_anything_is_measured(score, monkeypatch, gallery):
+    from experiments.scoring import measure
+
+    def refuse(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(measure.Scorer, "__init__", refuse)
+    for options in (["--out", "deep.json/t.txt"], ["--out", "content/house.png/t.md"], ["--per-image", "content"]):
+        assert score("ssim", *options)[0] == 1
+    assert not (gallery / "deep.json").exists()
+
+
+def test_a_table_that_cannot_be_written_leaves_no_rows_either(score, monkeypatch, gallery, capsys):
+    from experiments.scoring import measure
+
+    (gallery / "p.csv").unlink(missing_ok=True)
+    table = measure.Scorer.table
+
+    def blocking(self):
+        (gallery / "late.json").mkdir()
+        return table(self)
+
+    monkeypatch.setattr(measure.Scorer, "table", blocking)
+    status, _, _ = score("ssim", out="late.json")
+    assert status == 1
+    assert "late.json cannot be written" in capsys.readouterr().err
+    assert not (gallery / "p.csv").exists()
+
+
+def test_a_picture_listed_twice_counts_once_in_sets(score, gallery):
+    once = "house_dots.png,house.png\nhouse_lines.png,house.png\ntree_dots.png,tree.png\n"
+    twice = f"{once}house_dots.png,house.png\n../out/tree_dots.png,tree.png\n"
+    tables = []
+    for rows in (once, twice):
+        (gallery / "listed.csv").write_text(f"stylized,content\n{rows}")
+        status, table, _ = score("fid,kid,artfid,ssim", "--pairs", "listed.csv")
+        assert status == 0
+        tables.append(table)
+    for key in ("fid_embedded", "kid_embedded", "artfid_embedded"):
+        assert tables[1][key] == tables[0][key]
+        assert tables[1][key]["pictures"] == 3
+        assert "3 generated and 2 different reference pictures" in tables[1][key]["convention"]
+    assert tables[1]["ssim"]["pictures"] == 5
+
+
+def test_two_files_of_one_style_count_once(score, gallery, tmp_path):
+    for number, artist in enumerate((*ARTISTS, ARTISTS[0])):
+        (source,) = (gallery / "style" / artist).iterdir()
+        Image.open(source).save(tmp_path / f"{number}.{('png', 'png', 'bmp')[number]}")
+    tables = [score("fid,artfid", "--style", style)[1] for style in ("style", str(tmp_path))]
+    assert tables[1] == tables[0]
