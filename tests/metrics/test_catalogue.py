@@ -1,6 +1,7 @@
 import pytest
 
 from lightning_modules.errors import ImpastoError
+from metrics import catalogue
 from metrics.base import PictureMetric
 from metrics.catalogue import CATALOGUE, Judges, find, make_metrics
 
@@ -38,6 +39,64 @@ def test_metrics_of_one_network_hold_the_same_one(metrics):
     assert metrics["csd"].extractor is not metrics["cmmd"].extractor
 
 
+# Name: network, what is compared, whether higher is better.
+SPELT = {
+    "ssim": ((), ("content",), True),
+    "lpips": (("lpips",), ("content",), False),
+    "style_loss": (("vgg19",), ("style",), False),
+    "style_l2": (("vgg19",), ("style",), False),
+    "gram": (("vgg19",), ("style",), False),
+    "sifid": (("inception-imagenet",), ("style",), False),
+    "sifid_64": (("inception-imagenet",), ("style",), False),
+    "chamfer": ((), ("style",), False),
+    "clip_style": (("clip",), ("prompt",), True),
+    "clip_picture": (("clip",), ("style",), True),
+    "deception": (("artist",), ("artist",), True),
+    "deception_top5": (("artist",), ("artist",), True),
+    "temporal_lpips": (("lpips",), ("clip",), False),
+    "fid": (("inception-fid",), ("styles",), False),
+    "kid": (("inception-fid",), ("styles",), False),
+    "cmmd": (("clip-l-336",), ("styles",), False),
+    "cmmd_unbiased": (("clip-l-336",), ("styles",), False),
+    "csd": (("csd",), ("styles",), True),
+    "csd_pairwise": (("csd",), ("styles",), True),
+    "artfid": (("inception-art", "lpips"), ("content", "styles"), False),
+}
+
+
+def test_networks_needs_and_directions_as_the_papers_have_them(metrics):
+    found = {name: (entry.networks, entry.needs, metrics[name].higher_is_better) for name, entry in CATALOGUE.items()}
+    assert found == SPELT
+    fields = {"styles": "style", "artist": "prompt"}  # a classifier knows artists by their names
+    for name, metric in metrics.items():
+        need = SPELT[name][1][-1]
+        assert metric.inputs[:2] == ("stylized", fields.get(need, need)), name
+
+
+def test_the_options_that_a_name_stands_for(metrics):
+    assert [metrics[name].channels for name in ("sifid", "sifid_64")] == [192, 64]
+    assert [metrics[name].estimator for name in ("cmmd", "cmmd_unbiased")] == ["biased", "unbiased"]
+    assert [metrics[name].form for name in ("csd", "csd_pairwise")] == ["mean_cosine", "pairwise"]
+    assert [metrics[name].form for name in ("style_loss", "style_l2", "gram")] == ["mse", "l2", "johnson"]
+    assert [metrics[name].top for name in ("deception", "deception_top5")] == [1, 5]
+    assert metrics["deception"].average == metrics["temporal_lpips"].average == "micro"
+
+
+def test_every_network_is_asked_for_by_its_own_name(monkeypatch):
+    """Stand-ins look alike from outside: what is loaded for a name is told from the call."""
+    asked = []
+    for loader in ("load_lpips", "load_artist_classifier", "load_extractor"):
+        monkeypatch.setattr(catalogue, loader, lambda *a, loader=loader, **k: asked.append((loader, a, k)))
+    judges = Judges("hed", "mine.safetensors")
+    for name in ("lpips", "artist", "csd"):
+        judges.network(name)
+    assert asked == [
+        ("load_lpips", ("hed",), {"trunk": "alex"}),
+        ("load_artist_classifier", ("mine.safetensors",), {}),
+        ("load_extractor", ("csd", "hed"), {}),
+    ]
+
+
 def test_variants_differ_in_their_convention(metrics):
     lines = [metric.convention for metric in metrics.values()]
     assert len(set(lines)) == len(lines)
@@ -49,5 +108,5 @@ def test_an_unknown_name_is_one_sentence_and_loads_nothing():
         make_metrics(["lpips", "gramm"], judges)
     with pytest.raises(ImpastoError, match="no metric 'zzz'; there are"):
         find("zzz")
-    with pytest.raises(ImpastoError, match="no weights 'own': choose auto"):
+    with pytest.raises(ImpastoError, match="no source of weights 'own': take one of auto"):
         Judges("own")
