@@ -55,10 +55,10 @@ class StyleMetrics(Callback):
     - ``ssim_truth``, ``lpips_truth``: against the content as the artist painted it, where the data has that.
     - whatever ``metrics`` and ``custom`` add, such as ``sifid``, ``chamfer`` and ``csd``.
 
-    Every sample counts once, however the ranks shared them. The means of every artist go to ``per_artist.csv`` in the
-    run's folder; the best and the worst samples of each metric to ``samples/extremes/<metric>.png``, and to the loggers
-    that show pictures. Networks are held outside the module (no checkpoint contains them) and neither gradients nor
-    random numbers of the training are touched.
+    Every sample counts once, however the ranks shared them, and every style picture once in distances of sets. The
+    means of every artist go to ``per_artist.csv`` in the run's folder; the best and the worst samples of each metric to
+    ``samples/extremes/<metric>.png``, and to the loggers that show pictures. Networks are held outside the module (no
+    checkpoint contains them) and neither gradients nor random numbers of the training are touched.
 
     Args:
         weights: Where the networks come from.

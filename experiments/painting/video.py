@@ -159,8 +159,8 @@ class Steadiness:
         self._content.reset()
 
     def update(self, content: Tensor, stylized: Tensor) -> None:
-        """Count the clip's next frames, ``(B, 3, H, W)`` in [0, 1]; there is no distance below 16 pixels a side."""
-        if min(content.shape[-2:]) < TemporalLPIPS.smallest:
+        """Count the clip's next frames, ``(B, 3, H, W)`` in [0, 1]; none where they are too small for the network."""
+        if min(content.shape[-2:]) < self._stylized.smallest:
             return
         clip = torch.zeros(len(content), dtype=torch.int64)
         self._stylized.update(stylized, clip)
@@ -178,7 +178,7 @@ class Steadiness:
         key = "temporal_lpips" + stand_in_suffix(self._stylized.sources)
         pairs = sum(clip.pairs for clip in self._clips)
         if not pairs:
-            return f"{key}: no two adjacent frames of at least {TemporalLPIPS.smallest} pixels a side to compare"
+            return f"{key}: no two adjacent frames of at least {self._stylized.smallest} pixels a side to compare"
         stylized = sum(clip.stylized * clip.pairs for clip in self._clips) / pairs
         content = sum(clip.content * clip.pairs for clip in self._clips) / pairs
         clips = f"{len(self._clips)} clip{'s' if len(self._clips) > 1 else ''}"

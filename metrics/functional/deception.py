@@ -44,7 +44,8 @@ def deceives(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
     ours = logits.gather(1, labels.clamp(min=0)[:, None])
     columns = torch.arange(artists, device=logits.device)
     ahead = (logits > ours) | ((logits == ours) & (columns < labels[:, None]))
-    return as_float64(ahead.sum(1) < top).masked_fill((labels == UNKNOWN), torch.nan)
+    hits = as_float64(ahead.sum(1) < top)
+    return hits.masked_fill((labels == UNKNOWN).to(hits.device), torch.nan)
 
 
 def average_rate(hits: Tensor, counts: Tensor, *, macro: bool = False) -> Tensor:

@@ -23,6 +23,9 @@ def picture_numbers(pictures: Tensor) -> Tensor:
         >>> first == third, first == second
         (True, False)
     """
-    arrays = pictures.detach().float().cpu().contiguous().numpy()
-    digests = [hashlib.blake2b(f"{a.shape}".encode() + a.tobytes(), digest_size=8).digest() for a in arrays]
-    return torch.tensor([int.from_bytes(digest, "big") >> 1 for digest in digests], dtype=torch.int64)
+    numbers = []
+    for picture in pictures.detach().float().cpu().contiguous().numpy():
+        digest = hashlib.blake2b(f"{picture.shape}".encode(), digest_size=8)
+        digest.update(picture)
+        numbers.append(int.from_bytes(digest.digest(), "big") >> 1)
+    return torch.tensor(numbers, dtype=torch.int64)
