@@ -92,6 +92,7 @@ def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, cap
         assert len(line["convention"]) > 20
         assert f"{key}: {line['convention']}" in written.out
     assert table["deception_floor_embedded"]["better"] == "none"
+    assert [table[key]["better"] for key in ("ssim", "chamfer", "fid_embedded")] == ["higher", "lower", "lower"]
     for key in ("fid", "artfid"):  # every style once, though in two pairs
         assert "4 generated and 2 different reference pictures" in table[f"{key}_embedded"]["convention"]
     assert set(PAIRED) < set(rows[0])

@@ -71,6 +71,7 @@ CONVENTIONS = [
     (FrechetDistance(ANY), "Fréchet distance of two sets, unbiased covariances, features pool3 of embedded"),
     (KID(ANY), "unbiased MMD^2 under (x.y/D + 1)^3 over all pairs, features pool3"),
     (KID(ANY, "jackknife"), "over all pairs, std by the two-sample jackknife"),
+    (KID(ANY, "subsets"), "std over 100 subsets of 1000 drawn with seed 0"),
     (KID(ANY, "subsets", subsets=3, subset_size=9, seed=2), "std over 3 subsets of 9 drawn with seed 2"),
     (CMMD(ANY), "biased MMD^2 of unit vectors under a Gaussian kernel of sigma 10, over all pairs, times 1000"),
     (CMMD(ANY, "unbiased"), "unbiased MMD^2 of unit vectors"),

@@ -29,7 +29,9 @@ def test_csv_and_markdown_hold_the_same():
     lines = render_table(SCORES, ".md").splitlines()
     assert len(lines) == 2 + len(SCORES)
     assert lines[2] == "| `ssim` | ↑ | 0.434024 | 6 | SSIM, K = (0.01, 0.03) |"
+    assert lines[3].startswith("| `lpips_embedded` | ↓ | 1.5e-09 | 6 | a")
     assert "with \\| and comma" in lines[3]
+    assert lines[4].startswith("| `deception_floor` |  | 0.1 | 5 |")
 
 
 def test_values_of_every_picture():

@@ -30,5 +30,9 @@ def test_the_type_says_the_range():
     assert torch.equal(as_pictures(half, "content"), torch.full((1, 3, 8, 8), 0.25))
 
 
-def test_rounding_beyond_one_is_clamped():
-    assert float(as_pictures(torch.full((1, 3, 8, 8), 1.0000001), "content").max()) == 1
+def test_rounding_beyond_one_is_clamped_and_more_is_refused():
+    for value, clamped in ((1.0000001, 1), (1.0009, 1), (-0.0009, 0)):
+        assert as_pictures(torch.full((1, 3, 8, 8), value), "content").unique().tolist() == [clamped]
+    for value in (1.002, -0.002):
+        with pytest.raises(ImpastoError, match=r"\[0, 1\]"):
+            as_pictures(torch.full((1, 3, 8, 8), value), "content")
