@@ -47,7 +47,10 @@ CONVENTIONS = [
     (GramDistance(ANY, ["a", "b"], weights=[0.5, 2]), "sum over a, b weighed 0.5, 2 of the"),
     (SIFID(ANY), "conv2d_4a (192 channels in Inception-v3, before the second max-pool)"),
     (SIFID(ANY, 64), "conv2d_2b (64 channels in Inception-v3, before the first max-pool)"),
-    (ColorChamfer(), "sum of the means over the pixels of both pictures of the squared distance to the"),
+    (
+        ColorChamfer(),
+        "colour Chamfer, sum of the means over the pixels of both pictures of the squared distance to the",
+    ),
     (ColorChamfer(), "RGB 0..255, 8 bits"),
     (
         ColorChamfer(direction="half", squared=False),
@@ -87,6 +90,12 @@ CONVENTIONS = [
 def test_a_convention_in_words(metric, words):
     assert words in metric.convention
     assert "\n" not in metric.convention
+
+
+def test_how_the_forms_of_csd_begin():
+    """One is the end of the other."""
+    starts = {"mean_cosine": "mean cosine of g", "mean_to_mean": "cosine of the m", "pairwise": "mean cosine of all"}
+    assert all(CSD(ANY, form).convention.startswith(start) for form, start in starts.items())
 
 
 def test_few_pictures_are_noted_and_many_are_not():

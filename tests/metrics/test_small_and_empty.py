@@ -10,13 +10,17 @@ from torch import nn
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
 from lightning_modules.weights import load_lpips
+from metrics.artfid import ArtFID
 from metrics.catalogue import CATALOGUE, Judges, make_metrics
 from metrics.clip_score import CLIPDirectionalScore, MaskedCLIPScore
 from metrics.collection import StyleMetricCollection
 from metrics.csd import CSD
 from metrics.deception import DeceptionRate
+from metrics.frechet import FrechetDistance
 from metrics.perceptual import PerceptualDistance
 from metrics.set_distance import SetMetric
+from metrics.sifid import SIFID
+from metrics.style_loss import StyleLoss
 from metrics.temporal import FlowWarpedError, TemporalLPIPS
 
 # Sides in pixels from which a metric measures, with the embedded networks; below, one sentence says so.
@@ -78,6 +82,27 @@ def test_an_empty_batch_counts_nothing(name, judges):
     assert float(metric.compute()) == before
 
 
+class Never(nn.Module):
+    """Not every network takes a batch of nothing."""
+
+    artists = ("Ada", "Bo", "Cy")
+
+    def forward(self, *_):
+        raise AssertionError("asked about nothing")
+
+
+def test_no_network_is_asked_about_nothing():
+    none = pictures(0, 0, 32)
+    for metric in (PerceptualDistance(Never()), StyleLoss(Never()), SIFID(Never())):
+        metric.update(none, none)
+    DeceptionRate(Never()).update(none, [])
+    TemporalLPIPS(Never()).update(none, torch.zeros(0))
+    for metric in (FrechetDistance(Never()), CSD(Never()), ArtFID(Never(), Never())):
+        metric.update(none, real=True)
+        metric.update(none, real=False)
+        assert len(metric.rows(real=True)) == len(metric.rows(real=False)) == 0
+
+
 class Clip(nn.Module):
     def encode_image(self, images):
         return images.mean((2, 3))
@@ -107,6 +132,8 @@ def test_a_published_network_says_what_it_needs():
     ):
         with pytest.raises(ImpastoError, match="at least 32 pixels a side"):
             metric.update(*inputs)
+    with pytest.raises(ImpastoError, match="at least 32 pixels a side"):
+        ArtFID(Style(), network).update(pictures(0, 2, 31), real=False, content=pictures(1, 2, 31))
 
 
 def test_a_classifier_says_what_it_needs():
