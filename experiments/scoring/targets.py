@@ -7,6 +7,7 @@ from tempfile import TemporaryFile
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing, write_atomically
+from lightning_modules.paths import refuse_overwriting
 
 
 def check_targets(targets: Mapping[Path, Sequence[str]], read: Iterable[Path]) -> None:
@@ -24,11 +25,7 @@ def check_targets(targets: Mapping[Path, Sequence[str]], read: Iterable[Path]) -
             _probe(path)
         if path.suffix.lower() not in suffixes or path.is_dir():
             raise ImpastoError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}.")
-    taken = {path.resolve() for path in read}
-    for path in targets:
-        if path.resolve() in taken or any(_same(path, other) for other in taken):
-            raise ImpastoError(f"{path} would replace another file of this command: choose another name.")
-        taken.add(path.resolve())
+    refuse_overwriting(targets, read)
 
 
 def write_all(texts: Mapping[Path, str]) -> None:
@@ -59,14 +56,6 @@ def _probe(path: Path) -> None:
             file.write(b"0")
     except OSError as error:
         raise ImpastoError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from error
-
-
-def _same(a: Path, b: Path) -> bool:
-    """Tell whether two names are one file, as hard links and file systems without letter case make it."""
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False
 
 
 @contextmanager

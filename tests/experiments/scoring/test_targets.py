@@ -41,9 +41,9 @@ def test_no_file_of_the_command_is_replaced(here):
     os.link("pairs.csv", "hard.csv")
     (here / "soft.csv").symlink_to("pairs.csv")
     for name in ("pairs.csv", "./pairs.csv", str(here / "pairs.csv"), "hard.csv", "soft.csv"):
-        with pytest.raises(ImpastoError, match="would replace another file of this command"):
+        with pytest.raises(ImpastoError, match="would overwrite"):
             check_targets({Path(name): TABLES}, [Path("pairs.csv")])
-    with pytest.raises(ImpastoError, match="would replace another file of this command"):
+    with pytest.raises(ImpastoError, match="would overwrite"):
         check_targets({Path("t.csv"): TABLES, Path("x/../t.csv"): (".csv",)}, [])
     check_targets({Path("other.csv"): TABLES}, [Path("pairs.csv")])
 
