@@ -25,6 +25,7 @@ class Conversion:
         missing: Our trained tensors that the file does not have.
         unexpected: Tensors of the file that we have no place for.
         misshaped: Our name, our shape and the file's shape of tensors that do not fit.
+        broken: Our name of every tensor that holds NaN or infinite values.
         ignored: Tensors of frozen networks, which come from their own files.
     """
 
@@ -33,12 +34,13 @@ class Conversion:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether every trained tensor found its counterpart."""
-        return not (self.missing or self.misshaped)
+        """Whether every trained tensor found a sound counterpart."""
+        return not (self.missing or self.misshaped or self.broken)
 
     def report(self) -> str:
         """Return the account in lines."""
@@ -48,6 +50,7 @@ class Conversion:
         lines += [
             f"mis-shaped: {name} is {ours} here and {theirs} in the file" for name, ours, theirs in self.misshaped
         ]
+        lines += [f"broken: {name} holds NaN or infinite values" for name in self.broken]
         return "\n".join(lines)
 
 
@@ -101,11 +104,13 @@ def convert_state(
             result.unexpected.append(name)
         elif ours[target].shape != tensor.shape:
             result.misshaped.append((target, tuple(ours[target].shape), tuple(tensor.shape)))
+        elif not bool(tensor.isfinite().all()):
+            result.broken.append(target)
         else:
             converted[target] = tensor
             result.mapped.append(target)
     buffers = {name for name, _ in module.named_buffers()}
-    found = {*converted, *(name for name, _, _ in result.misshaped)}
+    found = {*converted, *result.broken, *(name for name, _, _ in result.misshaped)}
     for name in ours:
         if name not in found and name not in buffers and not name.startswith(optional or ("\0",)):
             result.missing.append(name)

@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
     conversion = _mapping(args.method).convert(args.source)
     print(conversion.report())
     if not conversion.complete:
-        raise ImpastoError(f"{args.source} does not hold all weights of {args.method}: nothing was written.")
+        raise ImpastoError(f"{args.source} does not hold all weights of {args.method}, whole: nothing was written.")
     with replacing(args.out) as temporary:
         torch.save(conversion.checkpoint, temporary)
     print(args.out)

@@ -287,13 +287,15 @@ class MultiScaleDiscriminator(nn.Module):
         """Judge pictures ``(B, 3, H, W)``; patch logits ``(B, 1, h, w)`` of every scale, finest first.
 
         Raises:
-            ImpastoError: If the smallest copy ends in a single patch, whose instance norm is nothing.
+            ImpastoError: If the smallest copy ends in no patch, or in a single one, whose instance norm is nothing.
         """
-        smallest = 32 * 2 ** (len(self.models) - 1)
-        if max(images.shape[-2:]) < smallest:
+        height, width = images.shape[-2:]
+        short = 16 * 2 ** (len(self.models) - 1)
+        if min(height, width) < short or max(height, width) < 2 * short:
             raise ImpastoError(
-                f"Pictures of {images.shape[-1]} pixels are too small for {len(self.models)} discriminators, which need"
-                f" {smallest}: raise data.size, or lower model.discriminator_scales."
+                f"Pictures of {width}x{height} pixels are too small for {len(self.models)} discriminators, which need "
+                f"a shorter side of at least {short} and a longer one of {2 * short}: raise data.size, or lower "
+                "model.discriminator_scales."
             )
         scores = []
         for scale, model in enumerate(self.models):

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.contraast import module
 from lightning_modules.contraast.module import LossWeights
+from lightning_modules.contraast.networks import MultiScaleDiscriminator
 from lightning_modules.errors import ImpastoError
 
 
@@ -183,10 +184,15 @@ def test_a_style_that_its_owner_overwrites_is_seen_anew(small):
     assert not torch.equal(model.stylize(content, style=style), first)
 
 
-def test_pictures_too_small_for_the_discriminators_are_one_sentence(small, batch):
-    model, data = small(discriminator_scales=3), batch(side=96)
-    with pytest.raises(ImpastoError, match="3 discriminators, which need 128"):
-        model.discriminator_loss(data.style, data.content)
+@pytest.mark.parametrize(("scales", "size"), [(3, (96, 96)), (3, (128, 48)), (3, (63, 128)), (2, (31, 64)), (1, (31, 31))])
+def test_pictures_too_small_for_the_discriminators_are_one_sentence(scales, size):
+    network = MultiScaleDiscriminator(scales, width=4)
+    short = 16 * 2 ** (scales - 1)
+    words = f"{scales} discriminators, which need a shorter side of at least {short} and a longer one of {2 * short}"
+    with pytest.raises(ImpastoError, match=words):
+        network(torch.rand(2, 3, *size))
+    scores = network(torch.rand(2, 3, short, 2 * short))
+    assert all(score.isfinite().all() for score in scores)
 
 
 @pytest.mark.parametrize("skips", [0, 4])
