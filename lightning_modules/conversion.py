@@ -102,11 +102,7 @@ def convert_state(
             result.ignored.append(name)
         elif target not in ours:
             result.unexpected.append(name)
-        elif ours[target].shape != tensor.shape:
-            result.misshaped.append((target, tuple(ours[target].shape), tuple(tensor.shape)))
-        elif not bool(tensor.isfinite().all()):
-            result.broken.append(target)
-        else:
+        elif _fits(target, tensor, ours[target], result):
             converted[target] = tensor
             result.mapped.append(target)
     buffers = {name for name, _ in module.named_buffers()}
@@ -120,3 +116,14 @@ def convert_state(
             CHECKPOINT_KEY: {"method": module.method, "recipe": yaml.safe_dump(recipe), "frozen": {}},
         }
     return result
+
+
+def _fits(target: str, theirs: Tensor, ours: Tensor, result: Conversion) -> bool:
+    """Say whether a tensor can take the place of ours, and note in the account why not."""
+    if ours.shape != theirs.shape:
+        result.misshaped.append((target, tuple(ours.shape), tuple(theirs.shape)))
+    elif not bool(theirs.isfinite().all()):
+        result.broken.append(target)
+    else:
+        return True
+    return False

@@ -112,7 +112,9 @@ def _newest_pair(folder: Path) -> tuple[Path, Path]:
             f"There are no decoder*.pth and transform*.pth of one iteration in {folder}: the public code saves decoder "
             "and transform separately."
         )
-    return pairs[max(pairs, key=lambda iteration: ([int(number) for number in re.findall(r"\d+", iteration)], iteration))]
+    return pairs[
+        max(pairs, key=lambda iteration: ([int(number) for number in re.findall(r"\d+", iteration)], iteration))
+    ]
 
 
 def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:

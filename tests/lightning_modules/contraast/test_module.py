@@ -142,18 +142,30 @@ def test_one_style_for_many_contents_is_encoded_once(small, monkeypatch):
         assert torch.allclose(alone, first[number : number + 1], atol=1e-5)
 
 
-def test_new_weights_and_new_styles_empty_the_cache(small):
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("part", ["key", "value"])
+def test_new_weights_and_new_styles_empty_the_cache(small, level, part):
     model = small().eval()
     content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     first = model.stylize(content, style=style)
     assert not torch.equal(model.stylize(content, style=style.flip(-1)), first)
     model.stylize(content, style=style)
-    with torch.no_grad():
-        model.generator.transform.attentions[0].value.weight.mul_(2)
+    weight = getattr(model.generator.transform.attentions[level], part).weight
+    weight.data.copy_(weight.data * 2)  # as DDP and moving averages write: autograd's versions do not notice
     changed = model.stylize(content, style=style)
     model._cached_style = None
     assert torch.equal(model.stylize(content, style=style), changed)
     assert not torch.equal(changed, first)
+
+
+def test_keys_of_half_precision_do_not_serve_full_precision(small):
+    model = small().eval()
+    content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    first = model.stylize(content, style=style)
+    model._cached_style = None
+    with torch.autocast("cpu", torch.bfloat16):
+        model.stylize(content, style=style)
+    assert torch.equal(model.stylize(content, style=style), first)
 
 
 @pytest.mark.parametrize("skips", [0, 4])
@@ -184,7 +196,9 @@ def test_a_style_that_its_owner_overwrites_is_seen_anew(small):
     assert not torch.equal(model.stylize(content, style=style), first)
 
 
-@pytest.mark.parametrize(("scales", "size"), [(3, (96, 96)), (3, (128, 48)), (3, (63, 128)), (2, (31, 64)), (1, (31, 31))])
+@pytest.mark.parametrize(
+    ("scales", "size"), [(3, (96, 96)), (3, (128, 48)), (3, (63, 128)), (2, (31, 64)), (1, (31, 31))]
+)
 def test_pictures_too_small_for_the_discriminators_are_one_sentence(scales, size):
     network = MultiScaleDiscriminator(scales, width=4)
     short = 16 * 2 ** (scales - 1)

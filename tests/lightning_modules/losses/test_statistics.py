@@ -29,6 +29,20 @@ def test_statistics_against_a_loop():
             assert abs(float(std[sample, channel]) - slow_std) < 1e-12
 
 
+def test_gradients_of_the_statistics_are_those_of_torchs_own():
+    features = maps(3).requires_grad_()
+    assert torch.autograd.gradcheck(channel_statistics, features)
+    mean, std = channel_statistics(features)
+    expected = [features.mean((2, 3), keepdim=True), (features.var((2, 3), keepdim=True) + 1e-5).sqrt()]
+    weights = [torch.rand_like(mean), torch.rand_like(mean)]
+    ours, theirs = (
+        torch.autograd.grad(sum((w * x).sum() for w, x in zip(weights, pair, strict=True)), features)[0]
+        for pair in ([mean, std], expected)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(channel_statistics(features.detach())[1], std.detach(), rtol=0, atol=0)
+
+
 def test_normalised_channels_have_no_style():
     mean, std = channel_statistics(normalize_channels(maps(1), eps=0.0), eps=0.0)
     assert float(mean.abs().max()) < 1e-12

@@ -57,6 +57,23 @@ def test_the_pass_stops_at_the_deepest_layer(encoder: VGGEncoder) -> None:
     assert calls == ["1_1", "1_2", "2_1"]
 
 
+def test_weights_lie_as_the_maps_of_their_device_do(encoder: VGGEncoder) -> None:
+    trunk = VGGTrunk(SLIM)
+    trunk.load_state_dict(encoder.trunk.state_dict())
+    for moved in (encoder.trunk, trunk, trunk.double()):
+        for conv in moved.convs.values():
+            assert conv.weight.is_contiguous(memory_format=torch.channels_last)
+            assert conv.in_channels == 3 or not conv.weight.is_contiguous()
+
+
+def test_what_is_rectified_in_place_was_not_asked_for(encoder: VGGEncoder) -> None:
+    images = torch.rand(1, 3, 32, 32)
+    every = encoder(images, ALL_LAYERS)
+    assert float(every["conv3_2"].min()) < 0
+    for layer in ("relu1_1", "conv2_1", "conv3_2", "relu5_1"):
+        assert torch.equal(encoder(images, [layer])[layer], every[layer])
+
+
 def test_an_unknown_layer_is_named(encoder: VGGEncoder) -> None:
     with pytest.raises(ValueError, match="no layer 'relu6_1'"):
         encoder(torch.rand(1, 3, 16, 16), ["relu6_1"])
