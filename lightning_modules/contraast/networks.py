@@ -326,7 +326,8 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs)``."""
-        return F.normalize(self.mlp(at_least_float32(features).sum((2, 3))), dim=1)
+        with without_autocast(features):  # sums over thousands of positions leave the range of half precision
+            return F.normalize(self.mlp(at_least_float32(features).sum((2, 3))), dim=1)
 
 
 def _tokens(maps: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class _Moments(torch.autograd.Function):
         return mean, variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, by_mean: Tensor, by_variance: Tensor) -> Tensor:
         features, mean = ctx.saved_tensors
         count = features.shape[-2] * features.shape[-1]

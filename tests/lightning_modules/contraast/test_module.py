@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.contraast import module
 from lightning_modules.contraast.module import LossWeights
-from lightning_modules.contraast.networks import MultiScaleDiscriminator
+from lightning_modules.contraast.networks import MultiScaleDiscriminator, ProjectionHead
 from lightning_modules.errors import ImpastoError
 
 
@@ -122,6 +122,13 @@ def test_bfloat16_trains(small, batch):
     trainer = fit(model, [batch()], precision="bf16-mixed")
     assert trainer.callback_metrics["train/total"].isfinite()
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_sums_over_large_maps_do_not_leave_the_range_of_half_precision():
+    head, maps = ProjectionHead(4, 8), torch.rand(2, 4, 64, 64) * 100
+    expected = head(maps)
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(head(maps), expected)
 
 
 def test_one_style_for_many_contents_is_encoded_once(small, monkeypatch):
