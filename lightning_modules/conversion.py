@@ -1,8 +1,10 @@
 """Turning another code base's weights into one of our checkpoints, with an account of every tensor."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -64,6 +66,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise ImpastoError(f"There is no file {path}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+) was not", str(error))
+        raise ImpastoError(
+            f"{path} cannot be read safely: it holds Python objects beside its weights"
+            f"{f' ({found[1]})' if found else ''}, and to load them is to run their code. If you trust it, save its "
+            "state dict alone, as in `torch.save(torch.load(path, weights_only=False)['state_dict'], 'weights.pth')`."
+        ) from error
     except Exception as error:
         raise ImpastoError(f"{path} cannot be read safely as a file of weights ({type(error).__name__}).") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
@@ -105,10 +114,10 @@ def convert_state(
         elif _fits(target, tensor, ours[target], result):
             converted[target] = tensor
             result.mapped.append(target)
-    buffers = {name for name, _ in module.named_buffers()}
+    trained = {name for name, _ in module.named_parameters()}
     found = {*converted, *result.broken, *(name for name, _, _ in result.misshaped)}
     for name in ours:
-        if name not in found and name not in buffers and not name.startswith(optional or ("\0",)):
+        if name not in found and name in trained and not name.startswith(optional or ("\0",)):
             result.missing.append(name)
     if result.complete:
         result.checkpoint = {

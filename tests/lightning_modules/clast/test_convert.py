@@ -1,3 +1,5 @@
+import argparse
+
 import pytest
 import torch
 import yaml
@@ -143,3 +145,12 @@ def test_files_without_weights(tmp_path, file):
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(ImpastoError, match="cannot be read safely"):
         convert(tmp_path / "text.pth")
+
+
+def test_a_checkpoint_with_python_objects_is_refused_with_what_to_do(file):
+    settings = argparse.Namespace(batch=30)
+    for zipped in (True, False):
+        path = file({"state_dict": released(), "hyper_parameters": settings})
+        torch.save(torch.load(path, weights_only=False), path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ImpastoError, match=r"\(argparse.Namespace\).*save its state dict alone"):
+            convert(path)
