@@ -33,13 +33,27 @@ def joined_anchors(z, labels):
     return supervised_contrastive_loss(gather_with_gradient(z), gather_with_gradient(labels))
 
 
-CASES = (((6, 6), local_anchors), ((7, 4), joined_anchors))
+def uneven_anchors(z, labels):
+    start = rank_offset(len(z), equal=False)
+    everyone, all_labels = (gather_with_gradient(rows, equal=False) for rows in (z, labels))
+    assert torch.equal(everyone[start : start + len(z)], z)
+    return supervised_contrastive_loss(everyone, all_labels)
+
+
+CASES = (((6, 6), local_anchors), ((5, 5), joined_anchors), ((7, 4), uneven_anchors))
 
 
 def rank_main(rank, store, out):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    results = []
+    results, gathers, all_gather = [], [], dist.all_gather
+
+    def counting(parts, tensor):
+        gathers.append(tensor.shape)
+        all_gather(parts, tensor)
+
+    dist.all_gather = counting
     for lengths, form in CASES:
+        gathers.clear()
         inputs, labels = batch(lengths)
         start = sum(lengths[:rank])
         mine = slice(start, start + lengths[rank])
@@ -48,6 +62,8 @@ def rank_main(rank, store, out):
         value.backward()
         averages = torch.cat([value.detach()[None], weight.grad.flatten()])
         dist.all_reduce(averages)  # what DDP does to gradients
+        # Two gathers with their payload; lengths, once for each and once for the offset, only where they may differ.
+        assert len(gathers) == (2 if lengths[0] == lengths[1] else 5), gathers
         results.append(averages / 2)
     if rank == 0:
         torch.save(results, out)
