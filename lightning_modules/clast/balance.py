@@ -23,7 +23,6 @@ class GradientBalance(nn.Module):
     """
 
     norms: Tensor
-    measurements: Tensor
 
     def __init__(self, terms: Sequence[str], *, every: int = 20, until: int = 2000, momentum: float = 0.2) -> None:
         super().__init__()
@@ -32,7 +31,7 @@ class GradientBalance(nn.Module):
         self.until = until
         self.momentum = momentum
         self.register_buffer("norms", torch.zeros(len(self.terms)))
-        self.register_buffer("measurements", torch.zeros((), dtype=torch.long))
+        self.measurements = 0  # on the host, where it is asked for every term of every step
 
     def due(self, iteration: int) -> bool:
         """Whether this iteration measures."""
@@ -52,10 +51,18 @@ class GradientBalance(nn.Module):
     def update(self, norms: Tensor) -> None:
         """Fold one measurement ``(T,)``, already averaged over ranks, into the running mean."""
         self.measurements += 1
-        self.norms.lerp_(norms.to(self.norms), max(self.momentum, float(1 / self.measurements)))
+        self.norms.lerp_(norms.to(self.norms), max(self.momentum, 1 / self.measurements))
 
     def scale(self, name: str) -> Tensor | float:
         """Return what the term's YAML weight is multiplied by."""
-        if name not in self.terms or not int(self.measurements):
+        if name not in self.terms or not self.measurements:
             return 1.0
         return self.norms[0] / self.norms[self.terms.index(name)].clamp_min(1e-12)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the number of measurements, for checkpoints."""
+        return torch.tensor(self.measurements)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore it."""
+        self.measurements = int(state)

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from kornia.augmentation import RandomPerspective
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from lightning_modules.clast.balance import GradientBalance
 from lightning_modules.clast.losses import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, Norm, StyleFusion
+from lightning_modules.clast.patches import HostPerspective, random_squares
 from lightning_modules.clast.prompts import SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
@@ -171,8 +171,8 @@ class CLAST(StyleTransferModule):
             [name for name in TERMS if getattr(loss, name)], every=balance_every, until=balance_until
         )
         self.prototypes = Prototypes(prototype_shrinkage) if prototype_shrinkage else None
-        self.prompts = PromptEncoder(self.clip_encoder)
-        self.perspective = RandomPerspective(patches.distortion, p=1.0)
+        self.prompts = PromptEncoder(self.clip_encoder, TEMPLATES)
+        self.perspective = HostPerspective(patches.distortion)
         self.register_buffer("output_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("output_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
@@ -235,8 +235,9 @@ class CLAST(StyleTransferModule):
         artists = getattr(data, "artists", None)
         if not artists:
             return
-        texts = [template.format(name) for name in artists for template in TEMPLATES]
-        self.style_code.set_text_mean(self.prompts(texts))
+        if self.style_code.centred:
+            texts = [template.format(name) for name in artists for template in TEMPLATES]
+            self.style_code.set_text_mean(self.prompts(texts))
         if self.prototypes is not None:
             names = torch.stack([self.prompts.ensemble(name) for name in artists])
             self.prototypes.start(artists, names, getattr(data, "paintings_per_artist", [1] * len(artists)))
@@ -253,7 +254,7 @@ class CLAST(StyleTransferModule):
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
-        self.log_dict({f"weight/{name}": float(weight) for name, weight in weights.items()})
+        self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
 
     def loss_terms(self, batch: StyleBatch) -> tuple[dict[str, Tensor], Tensor]:
         """Return every unweighted term whose weight is not 0, and the pictures that the terms judge.
@@ -286,10 +287,7 @@ class CLAST(StyleTransferModule):
         known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
         paintings = [batch.style] if batch.reference is None else [batch.style, batch.reference]
         embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
-        style = gather_with_gradient(embedded[size : 2 * size])
-        self.style_code.update_image_mean(style)
-        if self.prototypes is not None:
-            self.prototypes.update(gather_with_gradient(batch.artist), style)
+        self._learn_paintings(batch.artist, embedded[size : 2 * size])
         return Seen(
             content={name: features[:size] for name, features in known.items()},
             style={name: features[size:] for name, features in known.items()},
@@ -297,6 +295,14 @@ class CLAST(StyleTransferModule):
             texts=self.prompts(self._sentences(batch.prompt)),
             mixture=draw_mixture(size, self.mixture_fraction, self.device) if self.mixture_fraction else None,
         )
+
+    def _learn_paintings(self, artist: Tensor, embeddings: Tensor) -> None:
+        if self.style_code.settled and self.prototypes is None:
+            return
+        embeddings = gather_with_gradient(embeddings)
+        self.style_code.update_image_mean(embeddings)
+        if self.prototypes is not None:
+            self.prototypes.update(gather_with_gradient(artist), embeddings)
 
     def _stylize_and_reconstruct(self, batch: StyleBatch, seen: Seen) -> Tensor:
         size = len(batch.content)
@@ -366,17 +372,7 @@ class CLAST(StyleTransferModule):
         )
 
     def _patches(self, images: Tensor) -> Tensor:
-        """Cut ``count`` random squares of every image, ``(count * B, 3, size, size)``, patch-major."""
-        side = min(self.patches.size, *images.shape[-2:])
-        limits = torch.tensor([images.shape[-2] - side + 1, images.shape[-1] - side + 1])
-        corners = (torch.rand(self.patches.count, len(images), 2) * limits).long().tolist()
-        return torch.stack(
-            [
-                image[:, top : top + side, left : left + side]
-                for row in corners
-                for image, (top, left) in zip(images, row, strict=True)
-            ]
-        )
+        return random_squares(images, self.patches.count, self.patches.size)
 
     def _sentences(self, names: Sequence[str]) -> list[str]:
         choices = torch.randint(len(TEMPLATES), (len(names),)).tolist()

@@ -16,6 +16,9 @@ TEMPLATES: tuple[str, ...] = (
 )
 """Sentences around a name. The public TxST loader uses CLIP's 79 ImageNet templates, which speak of photos."""
 
+BARE: tuple[str, ...] = ("{}",)
+"""The released code encodes a prompt as it is typed."""
+
 _CLAUSE = re.compile(r"\s*(?P<text>[^:,]+?)\s*:\s*(?P<weight>-?\d+(?:\.\d+)?)\s*")
 _SENTENCE = re.compile(r"^(a|an|the|in)\s|\b(style|by)\b", re.IGNORECASE)
 

@@ -71,4 +71,8 @@ def test_what_was_measured_travels_in_the_state_dict():
     balance, other = GradientBalance(("a", "b")), GradientBalance(("a", "b"))
     balance.update(torch.tensor([1.0, 2.0]))
     other.load_state_dict(balance.state_dict())
+    assert other.measurements == 1
     assert other.scale("b") == balance.scale("b") == 0.5
+    for each in (balance, other):
+        each.update(torch.tensor([3.0, 4.0]))
+    assert torch.equal(other.norms, balance.norms)
