@@ -41,7 +41,8 @@ from lightning_modules.weights import (
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
 STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
-TERMS = ("content", "style", "clip", "clip_patch", "contrastive", "lpips", "identity", "tv")
+BALANCED = ("content", "style", "clip", "clip_patch", "contrastive", "lpips", "tv")
+"""Terms of the stylised pictures. ``identity`` pulls at pictures of its own: there is nothing to balance it against."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -88,7 +89,8 @@ class CLAST(StyleTransferModule):
             brush strokes are as large as things, shrunken pictures show the things and not the strokes.
         temperature: Of the supervised contrast.
         text_fraction: Share of training samples that are conditioned on text, the rest on the style image.
-        identity_fraction: Share of the batch that is also reconstructed with the content as its own style.
+        identity_fraction: Share of the batch, at least one picture, that is also reconstructed with the content as its
+            own style; 0 for none.
         mixture_fraction: Share of the batch that is painted in the manners of two artists at once, for prompts of
             several weighted clauses.
         prototype_shrinkage: Paintings that an artist's name is worth in `Prototypes`, which then stand for the names
@@ -168,7 +170,7 @@ class CLAST(StyleTransferModule):
         )
         self.proj = nn.Linear(style_dim, style_dim)
         self.balance = GradientBalance(
-            [name for name in TERMS if getattr(loss, name)], every=balance_every, until=balance_until
+            [name for name in BALANCED if getattr(loss, name)], every=balance_every, until=balance_until
         )
         self.prototypes = Prototypes(prototype_shrinkage) if prototype_shrinkage else None
         self.prompts = PromptEncoder(self.clip_encoder, TEMPLATES)
@@ -310,7 +312,7 @@ class CLAST(StyleTransferModule):
         by_image = self.style_code(seen.embedded[size : 2 * size], "image")
         code = torch.where(by_text, self._named_code(batch, seen), by_image)
         code = code if seen.mixture is None else seen.mixture.blend(code)
-        own = round(self.identity_fraction * size) if self.loss.identity else 0
+        own = max(1, round(self.identity_fraction * size)) if self.loss.identity and self.identity_fraction else 0
         if not own:
             return self.paint(seen.content, code)
         features = {name: torch.cat([map_, map_[:own]]) for name, map_ in seen.content.items()}

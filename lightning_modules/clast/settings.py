@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each term; with balancing, the ratio of its gradient at the output image to that of the first.
+    """Weight of each term; with balancing, the ratio of its gradient at the stylised pictures to that of the first.
 
     Attributes:
         content: MSE of channel-normalised features, out against content.
@@ -14,7 +14,8 @@ class LossWeights:
         clip_patch: Directional CLIP of random patches.
         contrastive: Supervised contrast over artist labels.
         lpips: LPIPS, out against content.
-        identity: Mean absolute error when a content is its own style; not balanced.
+        identity: Mean absolute error when a content is its own style. Not balanced: it pulls at reconstructions and
+            not at the stylised pictures, and the gradient of an absolute error has one norm however small the error is.
         tv: Total variation.
     """
 

@@ -29,6 +29,23 @@ def test_every_term_with_a_weight_is_computed_and_trains(small_clast):
         assert gradient.any(), f"{name} does not pull at the picture"
 
 
+def test_identity_is_not_balanced_and_one_picture_is_the_least(small_clast):
+    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.17)
+    assert set(clast.balance.terms) == set(vars(EVERY_TERM)) - {"identity"}
+    terms, pictures = clast.loss_terms(batch(2))  # 0.17 of two pictures rounds to none
+    assert len(pictures) == 2 + 1
+    assert clast.balance.measure(terms, pictures).isfinite().all()
+    assert clast.balance.scale("identity") == 1.0
+
+
+def test_without_a_share_nothing_is_reconstructed(small_clast):
+    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.0)
+    terms, pictures = clast.loss_terms(batch(2))
+    assert "identity" not in terms
+    assert len(pictures) == 2
+    assert len(clast.balance.measure(terms, pictures)) == len(terms)
+
+
 def test_a_term_without_weight_is_not_computed(small_clast, monkeypatch):
     clast = small_clast(loss=LossWeights(clip_patch=0.0, contrastive=0.0, lpips=0.0))
     monkeypatch.setattr(clast, "_patches", lambda _: pytest.fail("patches were cut"))
