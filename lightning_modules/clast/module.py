@@ -15,7 +15,7 @@ from lightning_modules.clast.losses import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, Norm, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares
-from lightning_modules.clast.prompts import SOURCE_PROMPT, TEMPLATES
+from lightning_modules.clast.prompts import BARE, SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
@@ -73,14 +73,14 @@ class CLAST(StyleTransferModule):
         scheduler: Learning-rate schedule, stepped every iteration.
         weights: Where the frozen encoder and CLIP come from.
         clip_model: open_clip's name of the pretrained CLIP.
-        variant: ``paper`` keeps the released shapes and quirks, so that its checkpoint can be mapped; ``impasto``
-            repairs what erases the style (see the package's README).
+        variant: ``paper`` is the released code with its quirks, so that its checkpoint paints here as there;
+            ``impasto`` repairs what erases the style. The package's README has every difference.
         widths: Channels of the three fused levels.
         decoder_width: Channels of the decoder at relu3_1's resolution.
         decoder_norm: What normalises the decoder's layers, see `DecoderLayer`; None is ``instance`` for the variant
             ``paper`` and ``styled`` for ``impasto``.
         skips: Channels of the decoder's shallow skips; 0 for none, as in the paper.
-        mixer: The scan of the fusion blocks.
+        mixer: The scan of the fusion blocks; None is ``mamba1`` for the variant ``paper`` and ``ssd`` for ``impasto``.
         scan: Its directions.
         loss: Weight of each loss term.
         patches: Crops of the patch-wise directional loss.
@@ -118,7 +118,7 @@ class CLAST(StyleTransferModule):
         decoder_width: int = 256,
         decoder_norm: Norm | None = None,
         skips: int = 0,
-        mixer: MixerName = "ssd",
+        mixer: MixerName | None = None,
         scan: ScanOrder = "unidi",
         loss: LossWeights = LossWeights(),
         patches: Patches = Patches(),
@@ -158,7 +158,12 @@ class CLAST(StyleTransferModule):
         channels, style_dim = self.encoder.channels, self.clip_encoder.embed_dim
         self.style_code = StyleCode(style_dim, centred=not paper)
         self.fusion = StyleFusion(
-            [channels[name] for name in LEVELS], widths, style_dim, mixer=mixer, order=scan, zero_init=not paper
+            [channels[name] for name in LEVELS],
+            widths,
+            style_dim,
+            mixer=mixer or ("mamba1" if paper else "ssd"),
+            order=scan,
+            zero_init=not paper,
         )
         self.decoder = Decoder(
             widths,
@@ -173,7 +178,7 @@ class CLAST(StyleTransferModule):
             [name for name in BALANCED if getattr(loss, name)], every=balance_every, until=balance_until
         )
         self.prototypes = Prototypes(prototype_shrinkage) if prototype_shrinkage else None
-        self.prompts = PromptEncoder(self.clip_encoder, TEMPLATES)
+        self.prompts = PromptEncoder(self.clip_encoder, BARE if paper else TEMPLATES)
         self.perspective = HostPerspective(patches.distortion)
         self.register_buffer("output_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("output_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -335,7 +340,8 @@ class CLAST(StyleTransferModule):
                 target = self.encode(F.avg_pool2d(content, scale), self.content_layers)
             shrunk = self.encode(F.avg_pool2d(stylized, scale), self.content_layers)
             losses.append(content_loss(shrunk, target, self.content_layers))
-        return torch.stack(losses).mean()
+        mean = torch.stack(losses).mean()
+        return len(self.content_layers) * mean if self.variant == "paper" else mean  # the public code sums over layers
 
     def _clip_terms(self, batch: StyleBatch, stylized: Tensor, seen: Seen) -> dict[str, Tensor]:
         size = len(stylized)

@@ -3,6 +3,7 @@ import torch
 
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.losses.content import content_loss
+from lightning_modules.networks.selective_scan import Mamba1Mixer, SSDMixer
 from lightning_modules.types import StyleBatch
 
 
@@ -150,6 +151,35 @@ def test_the_paper_variant_takes_the_raw_clip_vector_and_normalises_for_imagenet
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     plain = clast.encoder((images - mean) / std, ["relu1_1"])["relu1_1"]
     assert torch.allclose(clast.encode(images, ["relu1_1"])["relu1_1"], plain)
+
+
+def test_the_paper_variant_encodes_the_bare_prompt(small_clast):
+    clast = small_clast(variant="paper")
+    assert torch.equal(clast.text_code(["Ada Stipple"]), clast.prompts(["Ada Stipple"]))
+    ours = small_clast()
+    assert torch.equal(
+        ours.text_code(["Ada Stipple"])[0], ours.style_code(ours.prompts.ensemble("Ada Stipple"), "text")
+    )
+    assert not torch.allclose(ours.prompts.ensemble("Ada Stipple"), ours.prompts(["Ada Stipple"])[0])
+
+
+def test_the_paper_variant_scans_as_the_released_code_unless_told_otherwise(small_clast):
+    for settings, mixer in (
+        ({"variant": "paper"}, Mamba1Mixer),
+        ({"variant": "impasto"}, SSDMixer),
+        ({"variant": "paper", "mixer": "ssd"}, SSDMixer),
+        ({"variant": "impasto", "mixer": "mamba1"}, Mamba1Mixer),
+    ):
+        assert all(isinstance(block.mixer.mixer, mixer) for block in small_clast(**settings).fusion.blocks)
+
+
+def test_the_paper_variant_sums_its_content_loss_over_layers(small_clast):
+    data, layers = batch(), ("relu3_1", "relu4_1", "relu5_1")
+    clast = small_clast(variant="paper", content_layers=layers)
+    known, painted = (clast.encode(images, layers) for images in (data.content, data.style))
+    value = float(clast._content_term(data.content, data.style, known, painted))
+    assert value == pytest.approx(3 * float(content_loss(painted, known, layers)))
+    assert value == pytest.approx(sum(float(content_loss(painted, known, [layer])) for layer in layers))
 
 
 def test_skips_give_the_decoder_shallow_features(small_clast):
