@@ -157,6 +157,6 @@ def test_two_photographs_of_512_pixels_take_under_2_cpu_seconds_and_a_gigabyte()
     before, start = peak_bytes(), time.process_time()
     value = float(color_chamfer(a, b))
     seconds, taken = time.process_time() - start, peak_bytes() - before
-    assert value == 143.731689453125
+    assert value == pytest.approx(143.731689453125, rel=1e-5)  # 6e-7 apart between sets of instructions
     assert seconds < 2  # measured 0.5
     assert taken < 2**28  # measured 0.03 GiB
