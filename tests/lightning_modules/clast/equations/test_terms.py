@@ -25,6 +25,8 @@ def test_every_term_and_its_gradient_are_those_of_the_equations(build, equations
     draws = equations.drawn(clast, data, notes)
     draws = equations.conditioned(clast, data, draws, notes["codes"][: len(data.content)])
     assert len(set(draws.by_text)) == 2, "another seed: both conditions belong into the batch"
+    templates = {said.replace(name, "{}") for said, name in zip(draws.sentences, data.prompt, strict=True)}
+    assert len(templates) > 1, "another seed: several sentences belong into the batch"
     slow, painted, again = equations.literal_terms(clast, data, draws)
     assert torch.allclose(pictures, torch.cat([*painted, *again]), atol=1e-10)
     assert fast.keys() == slow.keys() == vars(equations.weights).keys()
