@@ -36,3 +36,24 @@ def test_a_flat_picture_gives_finite_logits_and_gradients(classifier: ArtistClas
     assert bool(torch.isfinite(logits).all())
     assert images.grad is not None
     assert bool(torch.isfinite(images.grad).all())
+
+
+def test_it_is_a_convnext_whose_head_sees_mean_and_spread() -> None:
+    torch.manual_seed(0)
+    net = BrushworkNet(3, widths=(4, 8), depths=(1, 1)).double().eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    images = torch.rand(2, 3, 40, 48, dtype=torch.float64)
+    x = (images - 0.5) / 0.25
+    for layer in net.body:
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d | nn.GELU):
+            x = layer(x)
+            continue
+        hidden = layer.expand(layer.norm(layer.depthwise(x)))
+        x = x + layer.reduce(0.5 * hidden * (1 + torch.erf(hidden / 2**0.5)))
+    mean = x.mean((2, 3))
+    spread = ((x - mean[..., None, None]).square().mean((2, 3)) + 1e-5).sqrt()
+    pooled = torch.cat([mean, spread], 1)
+    normal = (pooled - pooled.mean(1, keepdim=True)) / (pooled.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    expected = (normal * net.norm.weight + net.norm.bias) @ net.head.weight.T + net.head.bias
+    torch.testing.assert_close(net(images), expected)

@@ -66,6 +66,17 @@ def test_the_centre_square_is_seen(encoder: CLIPEncoder, height: int, width: int
     assert encoder.model.seen[-1].shape == (1, 3, 8, 8)
 
 
+@pytest.mark.parametrize(("margin", "first"), [(0, 0), (1, 0), (7, 3), (16, 8)])
+def test_the_square_is_that_in_the_middle(encoder: CLIPEncoder, margin: int, first: int) -> None:
+    wide = torch.rand(1, 3, 8, 8 + margin)
+    encoder.encode_image(wide)
+    encoder.encode_image(wide.transpose(2, 3))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (OPENAI_MEAN, OPENAI_STD))
+    lying, standing = (seen * std + mean for seen in encoder.model.seen)
+    torch.testing.assert_close(lying, wide[..., first : first + 8])
+    torch.testing.assert_close(standing, lying.transpose(2, 3))
+
+
 def test_resizing_is_bicubic_and_antialiased(encoder: CLIPEncoder) -> None:
     images = torch.rand(1, 3, 16, 16)
     encoder.encode_image(images)
