@@ -53,5 +53,5 @@ def test_a_step_descends_the_smoothed_cross_entropy_of_both_paintings(quiet_trai
     stepped = net.network.parameters()
     for (name, old), new, gradient in zip(start.named_parameters(), stepped, gradients, strict=True):
         assert torch.allclose(new, old - RATE * gradient, rtol=1e-9, atol=1e-12), name
-    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(float(loss.detach()))
+    assert float(trainer.callback_metrics["train/total"]) == pytest.approx(float(loss.detach()))
     assert float(trainer.callback_metrics["train/accuracy"]) == pytest.approx(right)

@@ -45,7 +45,7 @@ def rank_main(rank, port, equations, model, data, out):
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
-        strategy="ddp_find_unused_parameters_true",
+        strategy="ddp",
         use_distributed_sampler=False,
         precision="64-true",
         max_steps=1,
