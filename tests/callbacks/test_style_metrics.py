@@ -197,6 +197,17 @@ def test_without_truth_style_pictures_are_the_ceiling(tmp_path):
     assert values["val/deception_ceiling_embedded"] == 1
 
 
+def test_where_the_truth_is_known_the_ceiling_is_that_of_the_truth(tmp_path):
+    class Pale(Paintings):
+        def __getitem__(self, position):
+            sample = super().__getitem__(position)
+            return sample._replace(style=sample.content)
+
+    pale = DataLoader(Pale(), 3, collate_fn=collate)
+    (values,) = make_trainer(tmp_path, make_callback()).validate(Tinting(), pale, verbose=False)
+    assert values["val/deception_ceiling_embedded"] == 1
+
+
 def test_unknown_artists_are_told_and_not_counted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         values, _ = validate(tmp_path / "some", names=("Ada Stipple", "Bo Hatch", "Nobody"))
