@@ -27,15 +27,26 @@ def build(stylist, tiny):
 
 @pytest.fixture(scope="module")
 def trained(build, quiet_trainer, tmp_path_factory):
-    """Return the module before and after a few steps, the trainer, and the checkpoint."""
+    """Return the module before and after a few steps, the trainer, and the checkpoint, which not all methods have."""
     module, data = build()
     module.load_loss_networks()  # as a fit does; here so that the copy has them too
     before = copy.deepcopy(module)
     trainer = quiet_trainer(max_steps=STEPS, max_epochs=-1, limit_val_batches=0, log_every_n_steps=1)
+    if not module.trains:  # it paints as it was built
+        trainer.validate(module, datamodule=data, verbose=False)
+        return before, module.eval(), trainer, None
     trainer.fit(module, datamodule=data)
     path = tmp_path_factory.mktemp("contract") / "a.ckpt"
     trainer.save_checkpoint(path)
     return before, module.eval(), trainer, path
+
+
+@pytest.fixture
+def learnt(trained):
+    """Return the same of a method that learns from a training set."""
+    if not trained[1].trains:
+        pytest.skip("this method learns nothing")
+    return trained
 
 
 def pictures(batch, height, width, seed=0):
@@ -112,8 +123,8 @@ def test_a_condition_that_the_method_does_not_take_is_named(trained):
         module.stylize(content)
 
 
-def test_every_trained_tensor_moves_and_no_frozen_one_does(trained):
-    before, after, *_ = trained
+def test_every_trained_tensor_moves_and_no_frozen_one_does(learnt):
+    before, after, *_ = learnt
     start = dict(before.named_parameters())
     moved = {name for name, p in after.named_parameters() if not torch.equal(p, start[name])}
     trainable = {name for name, p in start.items() if p.requires_grad}
@@ -125,16 +136,16 @@ def test_every_trained_tensor_moves_and_no_frozen_one_does(trained):
             assert torch.equal(a, b)
 
 
-def test_iterations_are_counted_and_terms_logged(trained):
-    *_, trainer, _ = trained
+def test_iterations_are_counted_and_terms_logged(learnt):
+    *_, trainer, _ = learnt
     assert trainer.global_step == STEPS
     terms = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
     assert len(terms) >= 2
     assert all(torch.isfinite(value) for value in terms.values())
 
 
-def test_a_checkpoint_alone_rebuilds_the_module(trained):
-    _, module, _, path = trained
+def test_a_checkpoint_alone_rebuilds_the_module(learnt):
+    _, module, _, path = learnt
     again = load_checkpoint(path)
     assert type(again) is type(module)
     assert again.recipe == module.recipe
@@ -144,8 +155,8 @@ def test_a_checkpoint_alone_rebuilds_the_module(trained):
         assert torch.equal(again.stylize(content, **condition), module.stylize(content, **condition))
 
 
-def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_without(trained):
-    *_, path = trained
+def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_without(learnt):
+    *_, path = learnt
     again = load_checkpoint(path)
     ran = set()
     for part in frozen_parts(again):
@@ -167,8 +178,8 @@ def test_a_recipe_says_what_auto_has_taken(stylist, tiny, tmp_path, monkeypatch)
     assert cli.config["fit"].model.init_args.weights == "embedded"  # what `config.yaml` is made of
 
 
-def test_a_checkpoint_holds_no_frozen_network(trained):
-    _, module, _, path = trained
+def test_a_checkpoint_holds_no_frozen_network(learnt):
+    _, module, _, path = learnt
     frozen = {id(value) for part in frozen_parts(module) for value in part.state_dict(keep_vars=True).values()}
     expected = {name for name, value in module.named_parameters() if id(value) not in frozen}
     saved = torch.load(path, weights_only=True)["state_dict"]
