@@ -1,7 +1,7 @@
 """The stream of training batches: which artists meet which contents, and how to continue it exactly.
 
-Batch ``k`` is a pure function of the seed, ``k``, the rank and the number of ranks. Nothing that happened before
-matters, so the number of batches drawn is all the state there is, whatever the number of workers.
+Batch ``k`` is a pure function of the seed and ``k``, and every rank reads its share of it. Nothing that happened before
+matters, so the number of batches drawn is all the state there is, whatever the number of workers and of ranks.
 """
 
 import signal
@@ -23,7 +23,7 @@ _ARTISTS, _CONTENTS, AUGMENTATION = range(3)
 
 
 class Draw(NamedTuple):
-    """The key of one training sample; ``position`` numbers the samples of all ranks and seeds the augmentation."""
+    """The key of one training sample; ``position`` numbers the samples of all batches and seeds the augmentation."""
 
     position: int
     artist: int
@@ -48,13 +48,14 @@ class ArtistBatches(Sampler[list[Draw]]):
     """Batches of P artists times K contents each.
 
     Contents come in random order without repetition before all were seen; artists are drawn anew for every batch,
-    without repetition inside it. Each rank draws its own artists and takes its own share of the contents.
+    without repetition inside it. Ranks cut a batch into equal shares between its artists, or each artist's share
+    between ranks.
 
     Args:
         paintings: Number of paintings of every artist.
         contents: Number of contents.
-        batch_size: Samples per batch and rank, P * K.
-        artists_per_batch: P.
+        batch_size: Samples of a batch on all ranks together, P * K.
+        artists_per_batch: P, on all ranks together.
         batches_per_epoch: Length of an epoch.
         power: Artists are drawn with probability proportional to (number of paintings) ** power.
         seed: Non-negative.
@@ -62,7 +63,7 @@ class ArtistBatches(Sampler[list[Draw]]):
         world_size: Number of processes.
 
     Raises:
-        ImpastoError: If the batch does not divide by its artists, or there are fewer artists than that.
+        ImpastoError: If the batch does not divide by its artists or by the ranks, or there are fewer artists than that.
     """
 
     def __init__(
@@ -78,8 +79,7 @@ class ArtistBatches(Sampler[list[Draw]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if artists_per_batch < 1 or batch_size % artists_per_batch:
-            raise ImpastoError(f"batch_size {batch_size} is not a multiple of artists_per_batch {artists_per_batch}.")
+        _check_division(batch_size, artists_per_batch, world_size)
         if artists_per_batch > len(paintings):
             raise ImpastoError(
                 f"artists_per_batch is {artists_per_batch}, but there are only {len(paintings)} artists: lower it, or "
@@ -106,18 +106,18 @@ class ArtistBatches(Sampler[list[Draw]]):
             yield self.batch(number)
 
     def batch(self, number: int) -> list[Draw]:
-        """Draw one batch, artist by artist.
+        """Draw one batch, artist by artist, and return this rank's share of it.
 
         Args:
             number: Position in the endless stream, 0 for the first batch.
         """
-        rng = np.random.default_rng([self.seed, _ARTISTS, number, self.rank])
+        rng = np.random.default_rng([self.seed, _ARTISTS, number])
         artists = rng.choice(len(self.probabilities), self.artists_per_batch, replace=False, p=self.probabilities)
-        first = (number * self.world_size + self.rank) * self.batch_size
-        share = self.batch_size // self.artists_per_batch
+        first, per_artist = number * self.batch_size, self.batch_size // self.artists_per_batch
+        share = self.batch_size // self.world_size
         return [
-            Draw(first + place, int(artists[place // share]), self._content(first + place))
-            for place in range(self.batch_size)
+            Draw(first + place, int(artists[place // per_artist]), self._content(first + place))
+            for place in range(self.rank * share, (self.rank + 1) * share)
         ]
 
     def _content(self, position: int) -> int:
@@ -126,6 +126,18 @@ class ArtistBatches(Sampler[list[Draw]]):
 
     def _shuffled(self, turn: int) -> NDArray[np.int64]:
         return np.random.default_rng([self.seed, _CONTENTS, turn]).permutation(self.contents)
+
+
+def _check_division(batch_size: int, artists_per_batch: int, world_size: int) -> None:
+    if batch_size < 1 or artists_per_batch < 1 or batch_size % artists_per_batch:
+        raise ImpastoError(
+            f"batch_size {batch_size} is not a multiple of artists_per_batch {artists_per_batch}, each at least 1."
+        )
+    if batch_size % world_size or (artists_per_batch % world_size and world_size % artists_per_batch):
+        raise ImpastoError(
+            f"A batch of {batch_size} samples by {artists_per_batch} artists does not divide among {world_size} "
+            "processes: take another number of devices, or another batch_size and artists_per_batch."
+        )
 
 
 class ResumableLoader:

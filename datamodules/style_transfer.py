@@ -15,13 +15,17 @@ from datamodules.samples import Crop, EvaluationSamples, TrainingSamples, evalua
 from datamodules.sources import Content, ContentSource, ProceduralArt, Split, StyleSource
 from lightning_modules.errors import ImpastoError
 
+SMALLEST = 16
+"""Side of pictures in pixels: encoders halve them four times."""
+
 
 class StyleTransferDataModule(LightningDataModule):
     """Training batches of P artists times K contents; validation and test on fixed pairs of content and artist.
 
-    Training batches are a pure function of ``seed``, batch number, rank and number of ranks: a checkpoint continues at
-    the very next batch, and the number of workers changes nothing. ``batch_size`` counts per rank; every rank draws its
-    own artists and its own contents.
+    Training batches are a pure function of ``seed`` and batch number: a checkpoint continues at the very next batch,
+    and the number of workers changes nothing. ``batch_size`` counts the samples of all ranks, each of which reads an
+    equal share of the same batch: on one GPU and on eight, and where a run goes on with another number of them, a
+    method sees the same batches. A method that accumulates takes several of them for a step.
 
     Evaluation paints every content with every artist (or ``pairs_per_content`` of them, in turn). The style painting
     comes from the same split but shows another content; where the artist has painted that very content, it is the
@@ -36,13 +40,13 @@ class StyleTransferDataModule(LightningDataModule):
         resize: Shrink pictures to this short side before the crop, in pixels; None crops from them as they are.
         scale: Range of the crop's side as a multiple of ``size``; larger windows are shrunk to ``size``.
         flip: Mirror training pictures left and right at random; they are never rotated.
-        batch_size: Samples per training batch and rank, P * K.
-        artists_per_batch: P.
+        batch_size: Samples of a training batch on all ranks together, P * K.
+        artists_per_batch: P, on all ranks together.
         batches_per_epoch: None shows every content about once per epoch.
         artist_power: Artists are drawn with probability proportional to (number of paintings) ** artist_power: 0 draws
             all alike, 0.5 is a compromise for collections as uneven as WikiArt.
         val_size: Side of the evaluation pictures (centre crops), in pixels; None takes ``size``.
-        val_batch_size: None takes ``batch_size``.
+        val_batch_size: Of every rank; None takes its share of ``batch_size``.
         val_contents: Number of contents to evaluate on, spread over the split; None takes all.
         pairs_per_content: Artists per evaluated content; None takes all.
         workers: Processes that read training pictures, and as many that read evaluation pictures.
@@ -76,6 +80,17 @@ class StyleTransferDataModule(LightningDataModule):
         super().__init__()
         if resize is not None and resize < size:
             raise ImpastoError(f"resize {resize} is smaller than the crop size {size}: raise it, or lower size.")
+        _check_least(
+            size=(size, SMALLEST),
+            val_size=(val_size, SMALLEST),
+            batch_size=(batch_size, 1),
+            artists_per_batch=(artists_per_batch, 1),
+            val_batch_size=(val_batch_size, 1),
+            batches_per_epoch=(batches_per_epoch, 1),
+            val_contents=(val_contents, 1),
+            pairs_per_content=(pairs_per_content, 1),
+            workers=(workers, 0),
+        )
         self.content = content
         self.style = style
         self.crop = Crop(size, resize, scale, flip)
@@ -84,7 +99,7 @@ class StyleTransferDataModule(LightningDataModule):
         self.batches_per_epoch = batches_per_epoch
         self.artist_power = artist_power
         self.val_size = val_size or size
-        self.val_batch_size = val_batch_size or batch_size
+        self.val_batch_size = val_batch_size
         self.val_contents = val_contents
         self.pairs_per_content = pairs_per_content
         self.workers = workers
@@ -128,7 +143,7 @@ class StyleTransferDataModule(LightningDataModule):
             len(samples.contents),
             batch_size=self.batch_size,
             artists_per_batch=self.artists_per_batch,
-            batches_per_epoch=self.batches_per_epoch or max(1, len(samples.contents) // (self.batch_size * world_size)),
+            batches_per_epoch=self.batches_per_epoch or max(1, len(samples.contents) // self.batch_size),
             power=self.artist_power,
             seed=self.seed,
             rank=rank,
@@ -214,7 +229,8 @@ class StyleTransferDataModule(LightningDataModule):
         sampler: Sampler[int] | None = None
         if world_size > 1:  # Lightning leaves a DistributedSampler alone, whatever use_distributed_sampler says
             sampler = DistributedSampler(samples, world_size, rank, shuffle=False)
-        return DataLoader(samples, self.val_batch_size, sampler=sampler, **worker_options(self.workers))
+        batch_size = self.val_batch_size or max(1, self.batch_size // world_size)
+        return DataLoader(samples, batch_size, sampler=sampler, **worker_options(self.workers))
 
 
 class ProceduralArtDataModule(StyleTransferDataModule):
@@ -245,6 +261,12 @@ class ProceduralArtDataModule(StyleTransferDataModule):
     ) -> None:
         art = ProceduralArt(root, size=picture_size, contents_per_split=contents_per_split, seed=data_seed)
         super().__init__(content=art, style=art, size=size, workers=workers, cache_in_memory=cache_in_memory, **kwargs)
+
+
+def _check_least(**given: tuple[int | None, int]) -> None:
+    for name, (value, least) in given.items():
+        if value is not None and value < least:
+            raise ImpastoError(f"{name} is {value}, and must be at least {least}.")
 
 
 def _spread(contents: Sequence[Content], count: int | None) -> list[Content]:

@@ -5,6 +5,7 @@
 #   METHOD=clast PROFILE=full RUN_NAME=first experiments/cluster/torchrun.sh --ckpt_path last      # continues that run
 #   METHOD=clast PROFILE=full RUN_NAME=first NODES=2 NODE_RANK=0 MASTER_ADDR=node0 experiments/cluster/torchrun.sh
 #
+# The GPUs share data.batch_size, so their number must divide it. A name that is taken is refused, unless continued.
 # The last form runs once on each machine, with its own NODE_RANK, from the same commit and on a shared disk.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

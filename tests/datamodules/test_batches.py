@@ -41,14 +41,20 @@ def test_a_batch_depends_on_its_number_only():
     assert list(stream) != list(_batches(seed=2))
 
 
-def test_ranks_draw_disjoint_samples():
-    ranks = [_batches(rank=rank, world_size=2) for rank in range(2)]
-    for number in range(0, 10):
-        drawn = [draw for rank in ranks for draw in rank.batch(number)]
-        assert len({draw.position for draw in drawn}) == 12
-        assert sorted(draw.content for draw in drawn) == list(range(12))
-    artists = [[draw.artist for number in range(10) for draw in rank.batch(number)] for rank in ranks]
-    assert artists[0] != artists[1]
+@pytest.mark.parametrize(("world_size", "changes"), [(2, {"artists_per_batch": 2}), (3, {}), (6, {})])
+def test_ranks_read_equal_shares_of_the_batch_that_one_process_reads(world_size, changes):
+    whole = _batches(**changes)
+    ranks = [_batches(rank=rank, world_size=world_size, **changes) for rank in range(world_size)]
+    for number in range(10):
+        shares = [rank.batch(number) for rank in ranks]
+        assert {len(share) for share in shares} == {6 // world_size}
+        assert [draw for share in shares for draw in share] == whole.batch(number)
+
+
+@pytest.mark.parametrize(("batch_size", "artists", "world_size"), [(6, 3, 4), (6, 3, 2), (8, 4, 3), (2, 2, 4)])
+def test_what_does_not_divide_among_the_ranks_is_refused(batch_size, artists, world_size):
+    with pytest.raises(ImpastoError, match=f"does not divide among {world_size} processes"):
+        _batches(batch_size=batch_size, artists_per_batch=artists, world_size=world_size)
 
 
 @pytest.mark.parametrize(("power", "expected"), [(0.0, 0.5), (0.5, 0.75), (1.0, 0.9)])

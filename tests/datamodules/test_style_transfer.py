@@ -241,13 +241,43 @@ def test_resuming_with_other_workers_is_exact_too(gallery, tmp_path):
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_the_work(gallery, world_size):
-    train, pairs = [], []
-    for rank in range(world_size):
-        module = _ready(gallery)
+    def read(rank, world_size):
+        module = _ready(gallery, batch_size=6, artists_per_batch=world_size)
         module.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)
-        train += [number for batch in module.train_dataloader() for number in batch.index.tolist()]
-        pairs.append([number for batch in module.val_dataloader() for number in batch.index.tolist()])
-    assert sorted(train) == list(range(4 * 4 * world_size))
+        return list(module.train_dataloader()), list(module.val_dataloader())
+
+    shares = [read(rank, world_size) for rank in range(world_size)]
+    for batches in zip(*(train for train, _ in shares), strict=True):
+        assert [len(batch.index) for batch in batches] == [6 // world_size] * world_size
+    numbers = [number for train, _ in shares for batch in train for number in batch.index.tolist()]
+    assert sorted(numbers) == list(range(6 * len(shares[0][0])))
+    pairs = [[number for batch in evaluation for number in batch.index.tolist()] for _, evaluation in shares]
     assert set().union(*pairs) == set(range(9))
     assert len({len(share) for share in pairs}) == 1  # no rank waits for another; 9 pairs on 2 ranks repeat one
     assert sum(len(share) for share in pairs) == {2: 10, 3: 9}[world_size]
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(gallery):
+    def rest(state, world_size):
+        shares = []
+        for rank in range(world_size):
+            module = _ready(gallery, batch_size=6, artists_per_batch=3)
+            module.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)
+            loader = module.train_dataloader()
+            loader.load_state_dict(state)
+            shares.append([batch.index.tolist() for batch in loader])
+        return [[number for share in batch for number in share] for batch in zip(*shares, strict=True)]
+
+    loader = _ready(gallery, batch_size=6, artists_per_batch=3).train_dataloader()
+    next(iter(loader))
+    expected = rest(loader.state_dict(), 1)
+    assert expected[0] == list(range(6, 12))
+    assert rest(loader.state_dict(), 3) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("batch_size", 0), ("size", 7), ("val_size", 0), ("val_contents", 0), ("workers", -1)]
+)
+def test_what_nothing_can_train_on_is_one_sentence(gallery, option, value):
+    with pytest.raises(ImpastoError, match=f"{option} is {value}, and must be at least"):
+        _ready(gallery, **{option: value})
