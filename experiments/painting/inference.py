@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from experiments.failures import is_out_of_memory
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.controls import Value
@@ -138,7 +139,7 @@ def paint(
     try:
         painted = model.stylize(on_device, style=condition, prompt=prompt, mask=region, alpha=alpha, controls=controls)
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error).lower():
+        if not is_out_of_memory(error):
             raise
         height, width = content.shape[-2:]
         raise ImpastoError(f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024.") from error

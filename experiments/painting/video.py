@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from datamodules.video import WRITABLE_VIDEOS, VideoReader, VideoWriter
 from datamodules.video_probe import VideoLayout
+from experiments.failures import is_out_of_memory
 from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
 from experiments.painting.regions import Region
 from lightning_modules.base import StyleTransferModule
@@ -123,7 +124,7 @@ class VideoPainter:
         try:
             return self._model.stylize(content.to(self._model.device), mask=region, **self._condition).cpu()
         except (MemoryError, RuntimeError) as error:
-            if "memory" not in str(error).lower():
+            if not is_out_of_memory(error):
                 raise
             count, _, height, width = content.shape
             raise ImpastoError(
