@@ -1,10 +1,14 @@
 """LastCheckpoint: the file that a killed run continues from."""
 
-from pathlib import Path
+import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+
+from callbacks.checkpoint_file import save_checkpoint
+
+LOOK = 10  # iterations between two looks at the clock, which all ranks must agree about
 
 
 class LastCheckpoint(Checkpoint):
@@ -14,17 +18,27 @@ class LastCheckpoint(Checkpoint):
     not renamed; and it does not save the last iteration of a run whose length is no multiple of its interval.
 
     Args:
-        every_n_iterations: Interval between two saves, in iterations.
+        every_n_iterations: Most iterations between two saves: the file is saved at their multiples.
+        minutes: Most minutes between two saves, whichever comes first; None looks at no clock.
     """
 
-    def __init__(self, every_n_iterations: int = 50) -> None:
+    def __init__(self, every_n_iterations: int = 1000, minutes: float | None = None) -> None:
         self.every_n_iterations = every_n_iterations
-        self._saved_at = -1
+        self.minutes = minutes
+        self._seen = self._saved_at = -1
+        self._saved_when = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._saved_when = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:  # noqa: ARG002
-        """Save when the interval is over."""
+        """Save when one of the intervals is over."""
         step = trainer.global_step
-        if step and step % self.every_n_iterations == 0 and step != self._saved_at:
+        if step in {0, self._seen}:  # a step repeats while gradients accumulate
+            return
+        self._seen = step
+        if step % self.every_n_iterations == 0 or self._is_late(trainer):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -32,12 +46,12 @@ class LastCheckpoint(Checkpoint):
         if trainer.global_step != self._saved_at:
             self._save(trainer)
 
+    def _is_late(self, trainer: Trainer) -> bool:
+        if self.minutes is None or trainer.global_step % LOOK:
+            return False
+        late = time.monotonic() - self._saved_when >= 60 * self.minutes
+        return trainer.strategy.reduce_boolean_decision(late, all=False)
+
     def _save(self, trainer: Trainer) -> None:
-        if trainer.logger is None or trainer.log_dir is None:
-            return
-        folder = Path(trainer.log_dir) / "checkpoints"
-        temporary = folder / ".last.ckpt.part"
-        trainer.save_checkpoint(temporary, weights_only=False)  # with the optimisers; every rank takes part
-        if trainer.is_global_zero:
-            temporary.replace(folder / "last.ckpt")
-        self._saved_at = trainer.global_step
+        save_checkpoint(trainer, "last")
+        self._saved_at, self._saved_when = trainer.global_step, time.monotonic()
