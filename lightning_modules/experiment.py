@@ -1,9 +1,11 @@
 """What `impasto fit` trains: a Lightning module with one name, exact resume and a signed checkpoint."""
 
 import os
+import random
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import yaml
 from lightning.pytorch.trainer.states import TrainerFn
@@ -69,7 +71,10 @@ class Experiment(ManualOptimization):
         super().on_train_batch_start(batch, batch_idx)
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         position = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        torch.manual_seed(hash((seed, position, self.global_rank)) & 0x7FFFFFFFFFFFFFFF)
+        number = hash((seed, position, self.global_rank)) & 0x7FFFFFFFFFFFFFFF
+        torch.manual_seed(number)
+        np.random.seed(number % 2**32)  # noqa: NPY002 - the global generator, which libraries draw from
+        random.seed(number)
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
         """Log each unweighted loss term as ``train/<name>``."""

@@ -1,13 +1,15 @@
 """Manual optimisation, settled once: one optimiser's share of a step, or several losses' gradients kept apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.optim.ranks import average_over_ranks
@@ -133,6 +135,18 @@ class ManualOptimization(LightningModule):
             progress.increment_ready()
             progress.increment_completed()
 
+    def on_validation_epoch_end(self) -> None:
+        """Step the schedules that follow a metric, with what this validation measured.
+
+        Raises:
+            ImpastoError: If a schedule does not say which metric, or it is not measured.
+        """
+        if self.trainer.state.fn != TrainerFn.FITTING or self.trainer.sanity_checking:
+            return
+        for scheduler in self._schedulers():
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(_followed(scheduler, self.trainer.callback_metrics))
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip here: the one place that Lightning reaches with the final gradients."""
         if self.clip is None:
@@ -161,10 +175,13 @@ class ManualOptimization(LightningModule):
     def _step_schedulers(self, optimizer: LightningOptimizer) -> None:
         # With the optimiser and not in `on_train_batch_end`: callbacks come before that hook, and a checkpoint that
         # one of them saves there would be an iteration behind in its learning rates.
-        schedulers = self.lr_schedulers()
-        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-            if scheduler is not None and scheduler.optimizer is optimizer.optimizer:
+        for scheduler in self._schedulers():
+            if scheduler.optimizer is optimizer.optimizer and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
+
+    def _schedulers(self) -> list[LRScheduler]:
+        schedulers = self.lr_schedulers()
+        return [each for each in (schedulers if isinstance(schedulers, list) else [schedulers]) if each is not None]
 
     def _optimizers(self) -> list[LightningOptimizer]:
         optimizers = self.optimizers()
@@ -176,6 +193,17 @@ class ManualOptimization(LightningModule):
         profiler = self.trainer.profiler  # type: ignore[attr-defined]
         optimizer._on_before_step = lambda: profiler.start("optimizer_step")
         optimizer._on_after_step = lambda: profiler.stop("optimizer_step")
+
+
+def _followed(scheduler: ReduceLROnPlateau, metrics: Mapping[str, Tensor]) -> Tensor:
+    monitor = str(getattr(scheduler, "monitor", "no metric"))  # of lightning.pytorch.cli.ReduceLROnPlateau
+    if monitor not in metrics:
+        measured = ", ".join(sorted(name for name in metrics if name.startswith("val/"))) or "nothing"
+        raise ImpastoError(
+            f"The schedule follows {monitor}, and the validation measures {measured}: name one of these as `monitor` "
+            "of lightning.pytorch.cli.ReduceLROnPlateau."
+        )
+    return metrics[monitor]
 
 
 def _parameters(optimizer: LightningOptimizer) -> list[nn.Parameter]:

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+LARGEST = 1e4
+"""No term is multiplied by more than this."""
+
 
 class GradientBalance(nn.Module):
     """Scale loss terms so that their gradients at the output image stand in given ratios.
@@ -57,7 +60,9 @@ class GradientBalance(nn.Module):
         """Return what the term's YAML weight is multiplied by."""
         if name not in self.terms or not self.measurements:
             return 1.0
-        return self.norms[0] / self.norms[self.terms.index(name)].clamp_min(1e-12)
+        unit, norm = self.norms[0], self.norms[self.terms.index(name)]
+        # A term that moves nothing now may wake up later: it must not come back as the only one that counts.
+        return torch.where(unit > 0, unit / norm.maximum(unit / LARGEST), 1.0)
 
     def get_extra_state(self) -> Tensor:
         """Return the number of measurements, for checkpoints."""

@@ -1,10 +1,13 @@
 """The training half of the contract, on two toys: one network, and a generator against a discriminator."""
 
 import copy
+import random
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.cli import ReduceLROnPlateau
 from lightning.pytorch.plugins.precision import HalfPrecision
 from torch import nn
 from torch.nn import functional as F
@@ -423,3 +426,68 @@ def test_a_checkpoint_after_the_end_of_fit_continues_too(tmp_path, fit):
     stopped.trainer.save_checkpoint(tmp_path / "a.ckpt")
     assert not same(straight, stopped)
     assert same(straight, fit(Rivals(**settings), ckpt_path=tmp_path / "a.ckpt", weights_only=True))
+
+
+class Follows(Painter):
+    """A schedule that looks at a metric of the validation."""
+
+    def __init__(self, monitor="val/x", **settings):
+        super().__init__(**settings)
+        self.monitor = monitor
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.generator.parameters(), lr=self.lr)
+        schedule = ReduceLROnPlateau(optimizer, self.monitor, factor=0.5, patience=0)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Measures(Callback):
+    """Logs one value after the other, one in each validation."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+        self.rates = []
+
+    def on_validation_epoch_end(self, trainer, module):
+        module.log("val/x", self.values.pop(0))
+
+    def on_validation_end(self, trainer, module):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_a_schedule_that_follows_a_metric_steps_with_the_validation(quiet_trainer):
+    measures = Measures(3.0, 4.0, 2.0, 5.0)
+    trainer = quiet_trainer(max_epochs=4, num_sanity_val_steps=0, callbacks=[measures])
+    trainer.fit(Follows(lr=0.1), loader(batches(2)), loader(batches(1)))
+    assert measures.rates == pytest.approx([0.1, 0.05, 0.05, 0.025])
+
+
+def test_a_schedule_that_follows_what_nobody_measures_is_one_sentence(quiet_trainer):
+    trainer = quiet_trainer(max_epochs=1, num_sanity_val_steps=0, callbacks=[Measures(1.0)])
+    with pytest.raises(ImpastoError, match=r"follows val/y, and the validation measures val/x"):
+        trainer.fit(Follows("val/y"), loader(batches(2)), loader(batches(1)))
+
+
+class Draws(Painter):
+    """Notes what the global generators of Python and NumPy give in every step."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.drawn = []
+
+    def training_step(self, batch, batch_idx):
+        super().training_step(batch, batch_idx)
+        self.drawn.append((random.random(), np.random.rand()))  # noqa: NPY002
+
+
+def test_python_and_numpy_draw_by_the_iteration_too(quiet_trainer):
+    drawn = []
+    for disturbance in (1, 2):
+        seed_everything(0)
+        random.seed(disturbance)
+        np.random.seed(disturbance)  # noqa: NPY002
+        module = Draws()
+        quiet_trainer(max_epochs=1, num_sanity_val_steps=0, limit_val_batches=0).fit(module, loader(batches(2)))
+        drawn.append(module.drawn)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 2

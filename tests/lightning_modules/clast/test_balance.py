@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.clast.balance import GradientBalance
+from lightning_modules.clast.balance import LARGEST, GradientBalance
 
 
 def terms_of(image):
@@ -55,10 +55,17 @@ def test_terms_that_nobody_measured_are_taken_as_they_are():
     assert balance.scale("tv") == 1.0
 
 
-def test_a_term_without_gradient_does_not_divide_by_zero():
+def test_a_term_without_gradient_does_not_come_back_as_the_only_one():
+    balance = GradientBalance(("a", "b", "c"))
+    balance.update(torch.tensor([2.0, 0.0, 1.0]))
+    assert float(balance.scale("b")) == LARGEST
+    assert float(balance.scale("c")) == 2.0
+
+
+def test_a_unit_without_gradient_leaves_the_terms_as_they_are():
     balance = GradientBalance(("a", "b"))
-    balance.update(torch.tensor([1.0, 0.0]))
-    assert torch.isfinite(balance.scale("b"))
+    balance.update(torch.tensor([0.0, 3.0]))
+    assert float(balance.scale("a")) == float(balance.scale("b")) == 1.0
 
 
 def test_it_measures_at_its_interval_until_its_end():
