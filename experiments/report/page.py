@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from jinja2 import Environment, FileSystemLoader
@@ -19,6 +19,7 @@ from experiments.runs.table import read_table
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
+T = TypeVar("T")
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
 # Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
 GROWING = ("deception", "ssim", "csd", "clip", "accuracy")
@@ -65,17 +66,16 @@ def read_run(folder: Path) -> RunRecord:
     """Read one run.
 
     Raises:
-        ImpastoError: If the folder is not that of a run.
+        ImpastoError: If the folder is not that of a run, or one of its records is not whole.
     """
     folder = folder.resolve()
     table, config, summary_file = (folder / name for name in RECORDS)
     if not (table.is_file() or summary_file.is_file()):
         raise ImpastoError(f"{folder} is not a run: it has neither metrics.csv nor summary.json.")
-    curves = read_table(table) if table.is_file() else {}
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    if summary_file.is_file():
-        summary = json.loads(summary_file.read_text(encoding="utf-8"))
-    else:
+    curves = _record(table, read_table) or {}
+    settings = _record(config, _read_settings) or {}
+    summary = _record(summary_file, _read_summary)
+    if summary is None:
         last = {key: points[-1][1] for key, points in curves.items() if key.startswith("val/")}
         iterations = max((points[-1][0] + 1 for points in curves.values()), default=0)
         summary = {"method": folder.parent.name, "metrics": last, "iterations": iterations, "device": "not finished"}
@@ -85,6 +85,34 @@ def read_run(folder: Path) -> RunRecord:
         record.samples = f"data:image/png;base64,{base64.b64encode(grids[-1].read_bytes()).decode()}"
         record.samples_at = int(grids[-1].stem) if grids[-1].stem.isdigit() else None
     return record
+
+
+def _record(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Read one of a run's files, if it is there, and say which one it was that cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except (ValueError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ImpastoError(
+            f"{path} is damaged or breaks off ({reason}): move it away, and the report is made of what else is there."
+        ) from error
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise TypeError("no settings")
+    return settings
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(summary, dict) or not isinstance(summary.get("method"), str):
+        raise TypeError("no method")
+    summary["metrics"] = {str(name): float(value) for name, value in summary.get("metrics", {}).items()}
+    return {"iterations": 0, "device": "unknown", **summary}
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:

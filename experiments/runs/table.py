@@ -59,11 +59,7 @@ class TableWriter:
             self._replace(self._read())  # drops the half line that a killed process may have left
 
     def _read(self) -> list[dict[str, Any]]:
-        text = self.path.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]
-        reader = csv.DictReader(io.StringIO(complete, newline=""))
-        rows = list(reader)
-        self.columns = list(reader.fieldnames or [])
+        self.columns, rows = _whole_rows(self.path)
         return rows
 
     def _replace(self, rows: list[dict[str, Any]]) -> None:
@@ -108,14 +104,26 @@ def read_table(path: Path) -> dict[str, list[tuple[int, float]]]:
 
     Returns:
         For every column the points ``(step, value)`` in order of steps; of a step that was logged again after a
-        resume, the later value.
+        resume, the later value. The half line that a killed process may have left is not read.
+
+    Raises:
+        ValueError: If a value is no number, or there is no column ``step``.
     """
     curves: dict[str, dict[int, float]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    columns, rows = _whole_rows(path)
+    if columns and "step" not in columns:
+        raise ValueError("it has no column step")
     for row in rows:
         step = int(row.pop("step"))
         for key, value in row.items():
             if value and key != "epoch":
                 curves.setdefault(key, {})[step] = float(value)
     return {key: sorted(points.items()) for key, points in curves.items()}
+
+
+def _whole_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the columns of a table and the rows that end with a line end."""
+    text = path.read_text(encoding="utf-8")
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    rows = list(reader)
+    return list(reader.fieldnames or []), rows

@@ -55,6 +55,40 @@ def test_a_killed_run_is_read_from_what_it_left(two_runs):
     assert record.summary["iterations"] == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary.json", '{"method": "con'),
+        ("summary.json", "[]"),
+        ("summary.json", '{"metrics": {}}'),
+        ("summary.json", '{"method": "m", "metrics": []}'),
+        ("metrics.csv", "epoch,val/x\n0,1.0\n"),
+        ("metrics.csv", "step,val/x\n0,one\n"),
+        ("config.yaml", "model: [1"),
+        ("config.yaml", ""),
+    ],
+)
+def test_a_half_written_record_is_named(two_runs, tmp_path, capsys, name, content):
+    (two_runs[0] / name).write_text(content)
+    assert execute(["compare", *map(str, two_runs), "--out", str(tmp_path / "report")]) == 1
+    assert f"{two_runs[0] / name} is damaged or breaks off" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+    (two_runs[0] / name).unlink()
+    assert execute(["compare", *map(str, two_runs), "--out", str(tmp_path / "report")]) == 0
+
+
+def test_a_table_that_breaks_off_in_a_line_is_read_up_to_it(two_runs):
+    with (two_runs[0] / "metrics.csv").open("a") as file:
+        file.write("1234,0.")
+    assert read_run(two_runs[0]).curves == read_run(two_runs[1]).curves
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(two_runs, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert execute(["compare", str(two_runs[0]), "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.startswith(f"impasto: {tmp_path}/file cannot be made, because a file stands")
+
+
 def test_a_folder_that_is_no_run_is_one_sentence(tmp_path, capsys):
     assert execute(["compare", str(tmp_path), "--out", str(tmp_path / "report")]) == 1
     assert "is not a run" in capsys.readouterr().err
