@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from experiments.commands import TRAINER_COMMANDS, commands, summary
+from experiments.failures import Terminated, end_on_sigterm, explained
+from experiments.processors import share_processors
 
 FOLDER = Path(__file__).resolve().parent
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
@@ -21,6 +23,8 @@ PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "met
 
 def run() -> None:
     """Run the command line of this process and exit with its status: the `impasto` console script."""
+    share_processors(os.environ)
+    end_on_sigterm()
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -31,8 +35,8 @@ def execute(arguments: Sequence[str]) -> int:
         arguments: What follows the program's name.
 
     Returns:
-        The exit status: 0 is success, 1 a failure explained in one sentence, 2 a wrong command line, 130 Ctrl-C.
-        ``IMPASTO_TRACEBACK=1`` lets the exception itself out instead of the sentence.
+        The exit status: 0 is success, 1 a failure explained in one sentence, 2 a wrong command line, 130 Ctrl-C, 143
+        SIGTERM. ``IMPASTO_TRACEBACK=1`` lets the exception itself out instead of the sentence.
     """
     print_any_name()
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -84,22 +88,19 @@ def misplaced_package() -> str:
 def _guarded(command: str, arguments: Sequence[str]) -> int:
     # Importing lightning_modules also installs the torchvision shim; only now is it known to be ours.
     from experiments.suggestions import CommandLineError
-    from lightning_modules.errors import ImpastoError
 
     if os.environ.get("IMPASTO_TRACEBACK") == "1":
         return _dispatch(command, arguments)
     try:
         return _dispatch(command, arguments)
+    except Terminated as stop:
+        return _complain(stop.sentence, 143)
+    except KeyboardInterrupt as stop:
+        return _complain(str(stop) or "Interrupted.", 130)
     except CommandLineError as error:
         return _complain(str(error), 2)
-    except ImpastoError as error:
-        return _complain(str(error), 1)
-    except KeyboardInterrupt:
-        return _complain("Interrupted.", 130)
-    except ModuleNotFoundError as error:
-        if str(error.name).split(".")[0] in PACKAGES:
-            raise
-        return _complain(f"The package '{error.name}' is not installed; `make setup` installs what is missing.", 1)
+    except Exception as error:
+        return _complain(explained(error), 1)
 
 
 def _dispatch(command: str, arguments: Sequence[str]) -> int:

@@ -4,7 +4,8 @@ import logging
 import re
 import warnings
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,28 @@ from typing import Any
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks.progress import progress_bar
 from callbacks.save_config import SaveConfig
 from experiments.commands import TRAINER_COMMANDS
+from experiments.failures import Terminated
 from experiments.report.page import write_report
+from experiments.runs.keeper import RunKeeper
 from experiments.runs.provenance import sources_in_printed_config
-from experiments.runs.run import Run, RunOptions, open_run
+from experiments.runs.run import Run, RunOptions, disconnect, open_run
 from experiments.suggestions import CommandLineError, explain
 from lightning_modules.experiment import Experiment
 
 FOLDER = Path(__file__).resolve().parent
+# What nobody who trains can act on: frozen networks are meant to be in eval mode, and Lightning is to mend the others.
+NOISE = (
+    "LightningCLI's args parameter",  # that is how a dispatcher calls it
+    r"Found \d+ module\(s\) in eval mode at the start of training",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+ELSEWHERE = {"accumulate_grad_batches": ("model.accumulate", 1), "gradient_clip_val": ("model.clip", None)}
+"""What Lightning's trainer does not take under manual optimisation: the option instead, and the harmless value."""
 
 
 class ImpastoCLI(LightningCLI):
@@ -38,7 +49,7 @@ class ImpastoCLI(LightningCLI):
 
     def __init__(self, *, start: bool, **kwargs: Any) -> None:
         self.start = start
-        self.run: Run | None = None
+        self.keeper: RunKeeper | None = None
         super().__init__(**kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -57,6 +68,7 @@ class ImpastoCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Open the run's folder, then build the trainer with its loggers and progress bar."""
         options = self._get(self.config, "trainer")
+        _check_options(options)
         callbacks = list(self._get(self.config_init, "trainer").callbacks or [])
         if options.enable_progress_bar is not False:
             callbacks.append(progress_bar())
@@ -64,32 +76,70 @@ class ImpastoCLI(LightningCLI):
             self.config[f"{self.subcommand}.model.init_args.{name}"] = value
         self.model.recipe = self._recipe()
         if self.start and not options.fast_dev_run:
-            kwargs["logger"] = self._open_run(str(self.subcommand))
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-
-    def before_fit(self) -> None:
-        """Make this run the method's latest."""
-        if self.run is not None:
-            self.run.link_latest()
+            run = self._open_run(str(self.subcommand))
+            self.keeper = RunKeeper(run)
+            callbacks.insert(0, self.keeper)
+            kwargs["logger"] = run.loggers(str(self.subcommand))
+        with self._orderly_end():
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_fit(self) -> None:
         """Put the run's own report beside its records."""
-        if self.run is not None and self.trainer.is_global_zero:
-            print(f"{'report':<11}{write_report([self.run.folder], self.run.folder / 'report')}")
+        disconnect()  # what W&B has to say comes before the path
+        if self.keeper is not None and self.trainer.is_global_zero:
+            folder = self.keeper.run.folder
+            print(f"{'report':<11}{write_report([folder], folder / 'report')}")
+
+    def after_validate(self) -> None:
+        """End the records."""
+        disconnect()
+
+    after_test = after_predict = after_validate
+
+    def _parse_ckpt_path(self) -> None:
+        """Read no settings from a checkpoint: YAML says them all, and a damaged file is `open_run`'s to explain."""
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if self.start:
-            super()._run_subcommand(subcommand)
+        if not self.start:
+            return
+        with self._orderly_end():
+            try:
+                super()._run_subcommand(subcommand)
+            except SIGTERMException:
+                raise Terminated(f"Terminated{self._where_to_continue()}") from None
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                if not isinstance(stop.__context__, KeyboardInterrupt):
+                    raise
+                raise KeyboardInterrupt(f"Interrupted{self._where_to_continue()}") from None
+
+    @contextmanager
+    def _orderly_end(self) -> Iterator[None]:
+        """Leave nothing behind of a run that has failed before there was anything to keep."""
+        try:
+            yield
+        except BaseException:
+            disconnect(failed=True)
+            if self.keeper is not None:
+                self.keeper.close()
+            raise
+
+    def _where_to_continue(self) -> str:
+        if self.keeper is None or not self.keeper.fruitful or str(self.subcommand) != "fit":
+            return "; nothing was left behind."
+        at, run = f" in iteration {self.trainer.global_step}", self.keeper.run
+        if not (run.folder / "checkpoints" / "last.ckpt").is_file():
+            return f"{at}, before the first checkpoint."
+        return f"{at}: continue from the last checkpoint with --run_name {run.name} --ckpt_path last."
 
     def _recipe(self) -> str:
         config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_unset=False))
         return yaml.safe_dump(config["model"], sort_keys=False)
 
-    def _open_run(self, subcommand: str) -> list[Logger]:
+    def _open_run(self, subcommand: str) -> Run:
         config, init = self.config[subcommand], self.config_init[subcommand]
         names = {field.name: init[field.name] for field in fields(RunOptions)}
         names["profile"] = config["profile"] = names["profile"] or _profile(config.get("config"))
-        self.run, init["ckpt_path"] = open_run(
+        run, init["ckpt_path"] = open_run(
             self.model.method,
             RunOptions(**names),
             job=subcommand,
@@ -98,7 +148,7 @@ class ImpastoCLI(LightningCLI):
         )
         if init["weights_only"] is None:
             init["weights_only"] = True  # a checkpoint is data: nothing in it may run
-        return self.run.loggers(subcommand)
+        return run
 
 
 def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
@@ -116,7 +166,8 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
     """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_is_no_advertisement)
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # that is how a dispatcher calls it
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
     settings: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(FOLDER / "defaults.yaml")]}
     return ImpastoCLI(
         start=run,
@@ -131,6 +182,14 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
         parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)},
         args=_with_aliases(arguments),
     )
+
+
+def _check_options(options: Any) -> None:
+    for name, (instead, rest) in ELSEWHERE.items():
+        if options[name] not in {None, rest}:
+            raise CommandLineError(
+                f"The trainer does not take {name} of methods that optimise by hand: give --{instead} {options[name]}."
+            )
 
 
 def _with_aliases(arguments: Sequence[str]) -> list[str]:

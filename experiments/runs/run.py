@@ -2,14 +2,18 @@
 
 import os
 import secrets
+import shutil
+import sys
 import time
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from experiments.runs.launch import is_one_of_several, rank, was_requeued
 from experiments.runs.table import RunTable
 from lightning_modules.errors import ImpastoError
 
@@ -38,11 +42,18 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder and the settings that its records need."""
+    """One run's folder and the settings that its records need.
+
+    Attributes:
+        created: Whether this process made the folder.
+        refusal: Why the run must not start, in one sentence; rank 0 knows, and `RunKeeper` tells the others.
+    """
 
     method: str
     name: str
     options: RunOptions
+    created: bool = field(default=False, compare=False)
+    refusal: str = field(default="", compare=False)
 
     @property
     def folder(self) -> Path:
@@ -71,12 +82,22 @@ class Run:
         temporary.symlink_to(self.name, target_is_directory=True)
         temporary.replace(link)
 
+    def discard(self) -> None:
+        """Remove the folder, if this process made it."""
+        if self.created:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def loggers(self, job: str) -> list[Logger]:
         """Return the loggers of this run: the CSV record first, which also says where the run lives.
 
         Args:
             job: The subcommand, W&B's ``job_type``.
+
+        Returns:
+            None where the run is refused: the folder belongs to another.
         """
+        if self.refusal:
+            return []
         loggers: list[Logger] = [RunTable(self.options.runs_dir, name=self.method, version=self.name)]
         if self.options.wandb != "disabled":
             loggers.append(self._wandb(job))
@@ -95,13 +116,15 @@ class Run:
             "dir": str(self.folder),
             "resume": "allow",
         }
-        experiment = connect(settings, wandb_mode(self.options.wandb)) if _is_rank_zero() else None
+        experiment = connect(settings, wandb_mode(self.options.wandb)) if rank() == 0 else None
         return WandbLogger(
             name=self.name, save_dir=self.folder, project="impasto", version=settings["id"], experiment=experiment
         )
 
     def _wandb_id(self) -> str:
         path = self.folder / "wandb" / "id"
+        if rank() != 0:
+            return "of-rank-0"  # the other ranks log nothing
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(secrets.token_hex(4), encoding="utf-8")
@@ -115,6 +138,10 @@ def open_run(method: str, options: RunOptions, *, job: str, seed: Any, ckpt_path
     ``latest``. Everything else gets a folder of its own: where the name is taken, ``-2``, ``-3`` ... is appended, so
     nothing is ever overwritten. Validation and test of a run write to ``<run>-validate`` and ``<run>-test``.
 
+    Of several ranks that torchrun or SLURM started, rank 0 decides. There a taken name is refused, not numbered: who
+    gives these launches a name comes back to it, and then means to continue. A job that SLURM has requeued is back in
+    its own folder.
+
     Args:
         method: Name of the method.
         options: Names and places.
@@ -126,7 +153,8 @@ def open_run(method: str, options: RunOptions, *, job: str, seed: Any, ckpt_path
         The run, and the checkpoint's path.
 
     Raises:
-        ImpastoError: If the run or the checkpoint to continue from does not exist, or the name is no folder's name.
+        ImpastoError: If the run or the checkpoint to continue from does not exist, the checkpoint is not whole, or the
+            name is no folder's name.
     """
     name = options.run_name
     if name and (Path(name).name != name or name == ".."):
@@ -134,14 +162,17 @@ def open_run(method: str, options: RunOptions, *, job: str, seed: Any, ckpt_path
     if ckpt_path in ("last", "best"):
         source = Run(method, name or _latest(options.runs_dir / method), options)
         ckpt_path = str(source.checkpoint(ckpt_path))
+        _check_whole(Path(ckpt_path))
         if job == "fit":
             return source, ckpt_path
         name = f"{source.name}-{job}"
-    elif ckpt_path is not None and "://" not in ckpt_path and not Path(ckpt_path).is_file():
-        raise ImpastoError(f"There is no checkpoint at {ckpt_path}.")
+    elif ckpt_path is not None and "://" not in ckpt_path:
+        if not Path(ckpt_path).is_file():
+            raise ImpastoError(f"There is no checkpoint at {ckpt_path}.")
+        _check_whole(Path(ckpt_path))
     if "LOCAL_RANK" in os.environ and NAME_VARIABLE in os.environ:
         return Run(method, os.environ[NAME_VARIABLE], options), ckpt_path
-    run = _claim(method, name or _default_name(seed), options)
+    run = _claim(Run(method, name or _default_name(seed), options), job)
     os.environ[NAME_VARIABLE] = run.name  # the other ranks that Lightning starts must write to the same folder
     return run, ckpt_path
 
@@ -170,8 +201,11 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
     return run
 
 
-def _is_rank_zero() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
+def disconnect(*, failed: bool = False) -> None:
+    """End W&B's run, if there is one, without its own words about it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=int(failed))
 
 
 def _latest(folder: Path) -> str:
@@ -185,22 +219,38 @@ def _default_name(seed: Any) -> str:
     job = os.environ.get("SLURM_JOB_ID")
     if job:
         return f"slurm-{job}"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if is_one_of_several():
         raise ImpastoError("Processes that were started one by one cannot agree on a run's name: add --run_name NAME.")
     return f"{time.strftime('%Y-%m-%d_%H%M%S')}-seed{seed}"
 
 
-def _claim(method: str, name: str, options: RunOptions) -> Run:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # one of several ranks: all of them take the name as it is
-        run = Run(method, name, options)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        return run
-    number = 1
+def _check_whole(path: Path) -> None:
+    """Refuse what a full disk or a killed copy left: a checkpoint is a ZIP, whose directory stands at its end."""
+    if not zipfile.is_zipfile(path):
+        raise ImpastoError(
+            f"{path} is cut off or damaged: take another checkpoint, as in --ckpt_path best, or start a new run "
+            "without --ckpt_path."
+        )
+
+
+def _claim(wanted: Run, job: str) -> Run:
+    if rank() != 0:
+        return wanted  # rank 0 makes the folder, and every path goes out from it
+    if was_requeued():
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        return wanted
+    number, run = 1, wanted
     while True:
-        run = Run(method, name if number == 1 else f"{name}-{number}", options)
         try:
             run.folder.mkdir(parents=True)
         except FileExistsError:
+            if job == "fit" and is_one_of_several():
+                return replace(wanted, refusal=_taken(wanted))
             number += 1
+            run = replace(wanted, name=f"{wanted.name}-{number}")
         else:
-            return run
+            return replace(run, created=True)
+
+
+def _taken(run: Run) -> str:
+    return f"The run {run.folder} is there already: continue it with --ckpt_path last, or take another --run_name."

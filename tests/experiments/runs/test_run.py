@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from experiments.runs import run as runs
@@ -7,8 +9,9 @@ from lightning_modules.errors import ImpastoError
 
 @pytest.fixture
 def options(tmp_path, monkeypatch):
-    for name in ("LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID", runs.NAME_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*os.environ]:
+        if name.startswith("SLURM_") or name in {"LOCAL_RANK", "RANK", "WORLD_SIZE", runs.NAME_VARIABLE}:
+            monkeypatch.delenv(name)
     return RunOptions(runs_dir=tmp_path, run_name="a")
 
 
@@ -33,6 +36,44 @@ def test_ranks_that_were_started_from_outside_need_a_name(options, monkeypatch):
         open_run("m", nameless, job="fit", seed=0, ckpt_path=None)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     assert open_run("m", nameless, job="fit", seed=0, ckpt_path=None)[0].name == "slurm-17"
+
+
+TORCHRUN = {"RANK": "{rank}", "LOCAL_RANK": "{rank}", "WORLD_SIZE": "2"}
+SRUN = {"SLURM_NTASKS": "2", "SLURM_PROCID": "{rank}", "SLURM_LOCALID": "{rank}", "SLURM_JOB_NAME": "train"}
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, SRUN, SRUN | {"WORLD_SIZE": "2"}], ids=["torchrun", "srun", "sbatch"])
+def test_a_second_launch_of_one_name_is_refused_by_rank_zero_alone(options, monkeypatch, launcher):
+    def launch(rank, job="fit"):
+        for name, value in launcher.items():
+            monkeypatch.setenv(name, value.format(rank=rank))
+        monkeypatch.delenv(runs.NAME_VARIABLE, raising=False)
+        return open_run("m", options, job=job, seed=0, ckpt_path=None)[0]
+
+    folder = options.runs_dir / "m/a"
+    assert not launch(1).folder.exists()  # whichever rank is first
+    first = launch(0)
+    assert first.folder == folder
+    assert first.created
+    assert [launch(rank).refusal for rank in (1, 0)] == ["", f"The run {folder} is there already: continue it with "
+        "--ckpt_path last, or take another --run_name."]  # fmt: skip
+    assert launch(0).loggers("fit") == []
+    launch(0).discard()
+    assert [path.name for path in folder.parent.iterdir()] == ["a"]
+    assert launch(0, job="test").name == "a-2"  # an evaluation has nothing to continue
+
+
+def test_a_requeued_job_comes_back_to_its_folder(options, monkeypatch):
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value.format(rank=0))
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    nameless = RunOptions(runs_dir=options.runs_dir)
+    first, _ = open_run("m", nameless, job="fit", seed=0, ckpt_path=None)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    second, _ = open_run("m", nameless, job="fit", seed=0, ckpt_path=None)
+    assert (second, second.refusal) == (first, "")
+    second.discard()
+    assert second.folder.is_dir()  # it was there before
 
 
 def test_latest_moves_in_one_step_and_spares_a_folder_of_that_name(options):

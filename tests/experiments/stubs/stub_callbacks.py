@@ -1,0 +1,49 @@
+"""What can happen to a training, as callbacks that YAML can name."""
+
+import os
+import warnings
+
+import torch
+from lightning.pytorch import Callback
+
+
+class Incident(Callback):
+    """Happens once, when an iteration (counted from 1) starts; 0 is the sanity check."""
+
+    def __init__(self, iteration: int = 1) -> None:
+        self.iteration = iteration
+
+    def on_train_batch_start(self, trainer, module, batch, *_):
+        if trainer.global_step + 1 == self.iteration:
+            self.happen(batch)
+
+    def on_sanity_check_start(self, *_):
+        if self.iteration == 0:
+            self.happen(None)
+
+
+class Signal(Incident):
+    def __init__(self, iteration: int = 1, number: int = 2) -> None:
+        super().__init__(iteration)
+        self.number = number
+
+    def happen(self, batch):
+        os.kill(os.getpid(), self.number)
+
+
+class Fault(Incident):
+    def happen(self, batch):
+        raise ZeroDivisionError("the model divides by zero")
+
+
+class Poison(Incident):
+    """Makes this batch's loss, and thereby the weights, NaN; on one rank only, where there are several."""
+
+    def happen(self, batch):
+        if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "1"))) == 1:
+            batch.content.fill_(torch.nan)
+
+
+class Warn(Incident):
+    def happen(self, batch):
+        warnings.warn("mind the step", UserWarning, stacklevel=1)
