@@ -81,10 +81,10 @@ def train(method: str, iterations: int, folder: str, name: str, processes: str) 
     clock = {"folder": folder, "name": name, "processes": int(processes)}
     overlay = Path(folder) / f"{name}.yaml"
     write_json(
-        {"trainer": {"callbacks": [{"class_path": "benchmarks.side_by_side.Clock", "init_args": clock}]}}, overlay
+        {"trainer": {"callbacks+": [{"class_path": "benchmarks.side_by_side.Clock", "init_args": clock}]}}, overlay
     )
     options = {"max_steps": WARMUP + iterations, "limit_val_batches": 0, "num_sanity_val_steps": 0}
-    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), "false")
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), "false")
     words = [f"--trainer.{key}={value}" for key, value in {**options, **quiet}.items()]
     where = [f"--runs_dir={folder}/runs", f"--run_name={name}", "--wandb=disabled", "--trainer.accelerator=cpu"]
     main(["fit", "--config", f"experiments/{method}/tiny.yaml", "--config", str(overlay), *words, *where])
