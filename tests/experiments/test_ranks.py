@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 
+from experiments.runs.run import NAME_VARIABLE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,10 +22,11 @@ def launch(folder, *options):
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
     fit = ["-m", "experiments", "fit", f"--config={folder}/tiny.yaml", f"--config={folder}/two.yaml", "--run_name=a"]
     path = os.pathsep.join(map(str, (ROOT, Path(__file__).parent / "stubs")))
+    environment = {key: value for key, value in os.environ.items() if key != NAME_VARIABLE}  # of a run in this process
     return subprocess.run(  # noqa: S603
         [sys.executable, *torchrun, *fit, *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        env={**environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=600,
