@@ -34,7 +34,7 @@ def arrange_pairs(half: int, device: torch.device | str = "cpu") -> tuple[Tensor
         [[0, 1, 2, 1, 2, 0], [0, 1, 2, 0, 1, 2]]
     """
     if half < 2:
-        raise ImpastoError(f"ContraAST contrasts contents within a batch: every process needs 2, not {half}.")
+        raise ImpastoError(f"ContraAST contrasts contents within a batch: every process needs at least 2, not {half}.")
     numbers = torch.arange(half, device=device)
     return torch.cat([numbers, numbers.roll(-1)]), numbers.repeat(2)
 
