@@ -97,6 +97,13 @@ def test_a_lost_loss_stops_the_run_and_keeps_its_last_good_checkpoint(fit):
     assert all(value.isfinite().all() for value in state.values())
 
 
+def test_a_loss_that_is_lost_between_checkpoints_stops_the_run_after_the_next_iteration(fit):
+    ended, line, folder = fit("Poison", iteration=3)
+    assert ended == 1
+    assert "total is not finite in iteration 3" in line
+    assert saved_at(folder) == 2
+
+
 def test_a_loss_that_is_lost_in_the_last_iteration_is_told_too(fit):
     ended, line, folder = fit("Poison", "--trainer.max_steps", "5", iteration=5)
     assert ended == 1
