@@ -14,6 +14,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# One process a processor with one thread each: tests are small, and threads would only wait for each other.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n $(JOBS) --dist worksteal
 METHODS := $(sort $(patsubst experiments/%/tiny.yaml,%,$(wildcard experiments/*/tiny.yaml)))
 
 # uv does not read pip's variables.
@@ -57,11 +60,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(call install,-e '.[$(EXTRAS)]')
 	@touch $@
 
-test: $(READY) ## run the whole suite (ARGS='-k name' narrows it)
-	$(PY) -m pytest $(ARGS)
+test: $(READY) ## run the whole suite (ARGS='-k name' narrows it, JOBS=0 runs it in one process)
+	$(PYTEST) $(ARGS)
 
 test-fast: $(READY) ## run the tests that take less than 30 s each
-	$(PY) -m pytest -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(PY) -m ruff check .

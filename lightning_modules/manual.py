@@ -35,7 +35,6 @@ class ManualOptimization(LightningModule):
     * A loss may come in several backward passes, over chunks of a batch too large for one. Gradients are averaged over
       ranks once, when the window ends: one reduction, whatever was run before, and plain ``ddp`` suffices for
       optimisers that alternate.
-
     * Running statistics of batch norms are averaged over ranks with every step, so that all ranks validate alike.
 
     Args:
