@@ -17,6 +17,10 @@ FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+class TooLargeError(ImpastoError):
+    """A picture or a batch of frames for which the memory does not suffice; others may fit."""
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of that name; auto prefers CUDA, then Apple's MPS.
 
@@ -142,5 +146,7 @@ def paint(
         if not is_out_of_memory(error):
             raise
         height, width = content.shape[-2:]
-        raise ImpastoError(f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024.") from error
+        raise TooLargeError(
+            f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024."
+        ) from error
     return painted[0].cpu()

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from datamodules.images import read_image, write_image
 from datamodules.masks import parse_box
-from experiments.painting.inference import fit_within, load_model, load_untrained, paint, profile_of
+from experiments.painting.inference import TooLargeError, fit_within, load_model, load_untrained, paint, profile_of
 from experiments.painting.plan import Job, is_video
 from experiments.painting.regions import Region
 from experiments.painting.video import VideoPainter
@@ -77,12 +77,16 @@ def paint_folder(jobs: list[Job], painter: Painter, progress: Progress) -> int:
     for source, target in progress.track(jobs, description="painting"):
         try:
             done += painter.paint(source, target, progress)
-        except ImpastoError as error:
-            failures[str(error)] = None
         except Exception as error:
-            if os.environ.get("IMPASTO_TRACEBACK") == "1":
+            own = isinstance(error, ImpastoError) and not isinstance(error, TooLargeError)
+            if os.environ.get("IMPASTO_TRACEBACK") == "1" and not own:
                 raise
-            failures[f"{source}: {type(error).__name__}: {error}".splitlines()[0]] = None
+            failures[str(error) if own else f"{source}: {_first_line(error)}"] = None
     if failures:
         print(f"Skipped {len(jobs) - done} of {len(jobs)} files:", *map(shown, failures), sep="\n  ", file=sys.stderr)
     return done
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error) if isinstance(error, ImpastoError) else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0]

@@ -19,10 +19,10 @@ from datamodules.video import WRITABLE_VIDEOS, VideoReader, VideoWriter
 from datamodules.video_probe import VideoLayout
 from experiments.failures import is_out_of_memory
 from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
+from experiments.painting.inference import TooLargeError
 from experiments.painting.regions import Region
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import Value
-from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import shown
 from lightning_modules.weights import WeightsSource, load_lpips
 from metrics.base import stand_in_suffix
@@ -127,7 +127,7 @@ class VideoPainter:
             if not is_out_of_memory(error):
                 raise
             count, _, height, width = content.shape
-            raise ImpastoError(
+            raise TooLargeError(
                 f"{count} frames of {width} x {height} pixels do not fit into memory: take fewer with --batch, or "
                 "shrink them with --max-side."
             ) from error

@@ -21,7 +21,7 @@ def picture(model):
 
 
 def video(model):
-    return VideoPainter(model, weights="random")._stylize(torch.rand(4, 3, 40, 60))
+    return VideoPainter(model, weights="random")._stylize(torch.rand(4, 3, 40, 60), None)
 
 
 @pytest.mark.parametrize("painted", [picture, video])
