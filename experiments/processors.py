@@ -10,9 +10,9 @@ from pathlib import Path
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-SPINS = 10_000
-"""Turns that a thread waits awake for the others before it sleeps. libgomp's own 300,000 hold a processor for
-milliseconds at every barrier, which another training could use; none at all pays a wake-up at every barrier."""
+SPINS = 1_000
+"""Turns that a thread waits awake for the others before it sleeps. libgomp's own 300,000, and still 10,000, hold a
+processor at every barrier that another training could use; `benchmarks.side_by_side` compares them."""
 BLOCKTIME = 1
 """The same for Intel's and LLVM's OpenMP, in milliseconds; their own is 200."""
 
