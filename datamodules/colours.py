@@ -71,17 +71,18 @@ def to_srgb(image: Image.Image, depth: Depth, profile: bytes | None) -> Image.Im
         UnknownColoursError: If floats are not in [0, 1], or not finite.
     """
     image = image.convert(_STRAIGHT.get(image.mode, image.mode))
-    opacity = _opacity(image)
+    opacity = opacity_of(image)
     colours = _grey(image, depth, profile) if image.mode in _GREY else _colours(image, profile)
     if opacity is None:
         return colours
     return Image.composite(colours, Image.new("RGB", colours.size, "white"), opacity)
 
 
-def _opacity(image: Image.Image) -> Image.Image | None:
+def opacity_of(image: Image.Image) -> Image.Image | None:
     """Return how opaque every pixel is, mode L; None where all are."""
     if not image.has_transparency_data:
         return None
+    image = image.convert(_STRAIGHT[image.mode]) if image.mode in _STRAIGHT else image
     if image.mode.startswith("I"):  # PNG names one grey that is not there
         opaque = np.asarray(image) != image.info["transparency"]
         return Image.fromarray(opaque.astype(np.uint8) * 255)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from datamodules.colours import Depth, ProfileError, UnknownColoursError, depth_of, to_srgb
+from datamodules.colours import Depth, ProfileError, UnknownColoursError, depth_of, opacity_of, to_srgb
 from datamodules.folders import list_files
 from datamodules.image_formats import IMAGE_SUFFIXES, is_raw, open_image, refusal
 from datamodules.notes import note
@@ -59,19 +59,24 @@ def read_pixels(path: Path | str, *, short_side: int | None = None) -> NDArray[n
         ImageReadError: As in :func:`read_image`.
     """
     path = Path(path)
-    _check_file(path)
-    try:
-        with open_image(path) as image:
-            depth = depth_of(image)
-            if short_side is not None:
-                image.draft(image.mode, (short_side, short_side))
-            image.load()
-            upright = _upright(image)
-    except UnknownColoursError as error:
-        raise ImageReadError(_unknown(path, error)) from error
-    except Exception as error:  # of damaged files, decoders complain in every way there is
-        raise ImageReadError(refusal(path, error)) from error
+    upright, depth = _loaded(path, short_side)
     return np.array(_converted(upright, depth, path))
+
+
+def read_opacity(path: Path | str) -> Tensor | None:
+    """Read how opaque a picture is.
+
+    Args:
+        path: As in :func:`read_image`.
+
+    Returns:
+        ``(1, H, W)``, float32 in [0, 1]; None for a picture of a kind without transparency.
+
+    Raises:
+        ImageReadError: As in :func:`read_image`.
+    """
+    opacity = opacity_of(_loaded(Path(path))[0])
+    return None if opacity is None else torch.from_numpy(np.array(opacity))[None].float().div_(255.0)
 
 
 def write_image(image: Tensor, path: Path | str) -> None:
@@ -134,6 +139,22 @@ def _check_file(path: Path) -> None:
         raise ImageReadError(f"{path} is an empty file: replace or remove it.")
     if is_raw(path):
         raise ImageReadError(f"{path} is a camera's raw file: develop it to TIFF or JPEG.")
+
+
+def _loaded(path: Path, short_side: int | None = None) -> tuple[Image.Image, Depth]:
+    """Open, decode and turn a picture, whatever its kind; see `read_pixels`."""
+    _check_file(path)
+    try:
+        with open_image(path) as image:
+            depth = depth_of(image)
+            if short_side is not None:
+                image.draft(image.mode, (short_side, short_side))
+            image.load()
+            return _upright(image), depth
+    except UnknownColoursError as error:
+        raise ImageReadError(_unknown(path, error)) from error
+    except Exception as error:  # of damaged files, decoders complain in every way there is
+        raise ImageReadError(refusal(path, error)) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

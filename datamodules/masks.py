@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from datamodules.images import read_image
+from datamodules.images import read_image, read_opacity
 from lightning_modules.errors import ImpastoError
 
 
@@ -36,13 +35,10 @@ def read_mask(path: Path | str) -> Tensor:
     Raises:
         ImageReadError: If the file cannot be read as a picture.
     """
-    grey = read_image(path).mean(0, keepdim=True)
-    with Image.open(path) as image:
-        if not image.has_transparency_data:
-            return grey
-        upright = ImageOps.exif_transpose(image).convert("RGBA")
-    opacity = torch.frombuffer(bytearray(upright.getchannel("A").tobytes()), dtype=torch.uint8) / 255.0
-    return grey if bool((opacity == 1).all()) else opacity.view(1, upright.height, upright.width)
+    opacity = read_opacity(path)
+    if opacity is None or bool((opacity == 1).all()):
+        return read_image(path).mean(0, keepdim=True)
+    return opacity
 
 
 def parse_box(text: str) -> Box:

@@ -164,6 +164,8 @@ class ManualOptimization(LightningModule):
 
     def _average_running_statistics(self) -> None:
         # DDP would copy the first rank's with its own reductions, which do not take place here.
+        if self.trainer.world_size == 1:
+            return
         norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS) and module.training]
         kept = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
         held = [statistic for statistic in kept if statistic is not None]

@@ -30,11 +30,10 @@ class Painter:
 
     def __init__(self, args: argparse.Namespace, with_videos: bool) -> None:
         self._args = args
-        self._style = None if args.style is None else fit_within(read_image(args.style), args.max_side)
         self._region = Region(args.mask, None if args.box is None else parse_box(args.box))
         self._model = _load(args)
         self._how: dict[str, Any] = {
-            "style": self._style,
+            "style": None if args.style is None else fit_within(read_image(args.style), args.max_side),
             "prompt": args.prompt,
             "alpha": args.alpha,
             "controls": resolve_controls(self._model.controls, dict(args.controls), type(self._model).__name__),

@@ -72,3 +72,10 @@ def test_a_mask_of_another_size_is_fitted():
     assert torch.equal(fit_mask(mask, 8, 8)[0, :, 0], torch.zeros(8))
     assert torch.equal(fit_mask(mask, 8, 8)[0, :, -1], torch.ones(8))
     assert torch.allclose(fit_mask(torch.eye(64)[None], 8, 8).mean(), torch.eye(64).mean(), atol=1e-3)
+
+
+def test_a_broken_exif_block_beside_a_sound_mask_is_no_matter(tmp_path):
+    pixels = np.full((1, 2, 4), 255, dtype=np.uint8)
+    pixels[0, 1, 3] = 0
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png", exif=b"garbage")
+    assert read_mask(tmp_path / "a.png").tolist() == [[[1, 0]]]
