@@ -180,7 +180,7 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
         parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)},
-        args=_with_aliases(arguments),
+        args=_with_base(_with_aliases(arguments)),
     )
 
 
@@ -194,6 +194,22 @@ def _check_options(options: Any) -> None:
 
 def _with_aliases(arguments: Sequence[str]) -> list[str]:
     return [re.sub(r"^--seed(?==|$)", "--seed_everything", argument) for argument in arguments]
+
+
+def _with_base(arguments: Sequence[str]) -> list[str]:
+    """Lay a method's YAML file that holds differences alone on the method's tiny profile, where it comes first."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
+    at = words.index("--config") if "--config" in words[:-1] else None
+    if at is None or not _holds_differences(Path(words[at + 1])):
+        return list(arguments)
+    return [*words[:at], "--config", str(Path(words[at + 1]).with_name("tiny.yaml")), *words[at:]]
+
+
+def _holds_differences(path: Path) -> bool:
+    if not path.is_file() or path.resolve().parents[1] != FOLDER or not path.with_name("tiny.yaml").is_file():
+        return False
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return isinstance(settings, dict) and "class_path" not in (settings.get("model") or {})
 
 
 def _profile(configs: Sequence[Any] | None) -> str:

@@ -39,6 +39,7 @@ class StyleTransferModule(Experiment, ABC):
         controls: What a user may set beside that.
         optimises: Whether `_render` computes gradients, as a method does that fits a network to each picture.
         stride: Side lengths inside the network are multiples of this, in pixels.
+        loss_parts: Names of trained parts that only losses look through: a painter that ships goes without.
 
     Raises:
         ImpastoError: If ``validate_with`` is not a style that the method takes.
@@ -49,6 +50,7 @@ class StyleTransferModule(Experiment, ABC):
     controls: ClassVar[tuple[Control, ...]] = ()
     optimises: ClassVar[bool] = False
     stride: ClassVar[int] = 16
+    loss_parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *, clip: float | None = None, accumulate: int = 1, validate_with: Condition = "text") -> None:
         super().__init__(clip=clip, accumulate=accumulate)

@@ -12,13 +12,14 @@ from jsonargparse import ArgumentParser
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment, check_sources, signature_of
+from lightning_modules.shipped import checkpoint_file, is_shipped, read_painter
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> StyleTransferModule:
     """Rebuild a trained method from a checkpoint alone.
 
     Args:
-        path: A checkpoint that a run of this repo wrote.
+        path: A checkpoint that a run of this repo wrote, or ``embedded:NAME`` of a painter that ships.
         device: Where the module goes.
 
     Returns:
@@ -27,12 +28,12 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Sty
     Raises:
         ImpastoError: If the file is missing, unreadable, or was not written by this repo.
     """
-    checkpoint, recipe = _read(Path(path))
+    checkpoint, recipe = _read(checkpoint_file(path))
     signature = signature_of(checkpoint, str(path))
     module = build(recipe)
     module.recipe = signature["recipe"]
     check_sources(signature, module.frozen_sources(), fit=False)
-    module.load_state_dict(checkpoint["state_dict"])
+    module.load_state_dict(_spared(module, signature) | checkpoint["state_dict"])
     return module.to(device).eval()
 
 
@@ -42,7 +43,7 @@ def checkpoint_class(path: str | Path) -> type[Any]:
     Raises:
         ImpastoError: As of `load_checkpoint`, or if there is no such class any more.
     """
-    _, recipe = _read(Path(path))
+    _, recipe = _read(checkpoint_file(path))
     return class_of(recipe)
 
 
@@ -86,13 +87,23 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a checkpoint and the recipe in it."""
-    if not path.is_file():
-        raise ImpastoError(f"There is no checkpoint at {path}; train one with `make train-clast`.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ImpastoError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}).") from error
+    checkpoint = read_painter(path) if is_shipped(path) else _read_run(path)
     signature = signature_of(checkpoint, str(path))
     if signature["recipe"] is None:
         raise ImpastoError(f"{path} does not say how its model was configured: it was not written by `impasto fit`.")
     return checkpoint, yaml.safe_load(signature["recipe"])
+
+
+def _read_run(path: Path) -> Any:
+    if not path.is_file():
+        raise ImpastoError(f"There is no checkpoint at {path}; train one with `make train-clast`.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ImpastoError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__}).") from error
+
+
+def _spared(module: Experiment, signature: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fresh state of the parts that a painter ships without."""
+    without = signature.get("without")
+    return {name: value for name, value in module.state_dict().items() if name.startswith(without)} if without else {}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.manual import ManualOptimization
-from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.frozen import FILE, FrozenNetwork, same_source
 
 CHECKPOINT_KEY = "impasto"
 SHELF = "classifiers"
@@ -83,8 +83,8 @@ class Experiment(ManualOptimization):
     # ------------------------------------------------------------------ checkpoints
 
     def frozen_sources(self) -> dict[str, str]:
-        """Return where each frozen network's weights came from."""
-        return {name: module.source for name, module in self.named_modules() if isinstance(module, FrozenNetwork)}
+        """Return where each frozen network's weights came from, down to the file where that may change."""
+        return {name: module.signature for name, module in self.named_modules() if isinstance(module, FrozenNetwork)}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return everything that is trained; frozen networks come from `lightning_modules.weights` again."""
@@ -170,11 +170,22 @@ def check_sources(signature: Mapping[str, Any], present: Mapping[str, str], *, f
     Raises:
         ImpastoError: If one came from elsewhere, or is missing.
     """
-    for name, source in signature["frozen"].items():
-        if (fit or name in present) and present.get(name) != source:
-            recipe = yaml.safe_load(signature["recipe"] or "{}")
-            weights = recipe.get("init_args", {}).get("weights", "that source")
-            raise ImpastoError(
-                f"The checkpoint was trained with {name} weights from '{source}', but {present.get(name, 'none')} was "
-                f"loaded; set the model's `weights` to {weights}, and its losses as in training."
-            )
+    for name, then in signature["frozen"].items():
+        now = present.get(name, "none")
+        if (fit or name in present) and not same_source(then, now):
+            raise ImpastoError(f"The checkpoint was trained with {_difference(name, then, now, signature)}")
+
+
+def _difference(name: str, then: str, now: str, signature: Mapping[str, Any]) -> str:
+    (source, _, _), (present, _, _) = then.partition(FILE), now.partition(FILE)
+    if source == present:
+        return (
+            f"another file of {name} weights than the '{source}' one that is here now: restore the file of that time, "
+            "or train again (painters that ship: `make embedded-weights ARGS=painters`)."
+        )
+    recipe = yaml.safe_load(signature["recipe"] or "{}")
+    weights = recipe.get("init_args", {}).get("weights", "that source")
+    return (
+        f"{name} weights from '{source}', but {present} was loaded; set the model's `weights` to {weights}, and its "
+        "losses as in training."
+    )

@@ -10,6 +10,7 @@ from experiments.training import main
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.shipped import write_painter
 
 STEPS = 3  # with zero-initialised gates, what lies behind them moves one step later
 
@@ -165,6 +166,30 @@ def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_wi
     for condition in conditions_of(again):
         again.stylize(pictures(1, 64, 64), **condition)
     assert ran == set(frozen_parts(again))
+
+
+def test_what_only_losses_look_through_does_not_paint(learnt):
+    *_, path = learnt
+    one, other = load_checkpoint(path), load_checkpoint(path)
+    spared = [weight for part in other.loss_parts for weight in other.get_submodule(part).parameters()]
+    with torch.no_grad():
+        for weight in spared:
+            weight.add_(1)
+    for condition in conditions_of(one):
+        content = pictures(1, 64, 80)
+        assert torch.equal(one.stylize(content, **condition), other.stylize(content, **condition))
+
+
+def test_a_checkpoint_ships_in_half_precision(learnt, tmp_path):
+    *_, path = learnt
+    one, file = load_checkpoint(path), tmp_path / "painter.safetensors"
+    write_painter(torch.load(path, weights_only=True), file, without=one.loss_parts, measured={})
+    assert file.stat().st_size < 3e6  # two of them in 6 MB
+    other = load_checkpoint(file)
+    assert set(other.state_dict()) == set(one.state_dict())
+    for condition in conditions_of(one):
+        away = one.stylize(pictures(1, 64, 80), **condition) - other.stylize(pictures(1, 64, 80), **condition)
+        assert float(away.abs().mean()) < 0.5 / 255
 
 
 def test_a_recipe_says_what_auto_has_taken(stylist, tiny, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Open a page on this machine: upload a photograph, choose a trained run, and paint."""
+"""Open a page on this machine: upload a photograph, choose a trained run or a painter that ships, and paint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> None:
     """Serve the page on localhost until Ctrl-C.
 
     Raises:
-        ImpastoError: If gradio is missing or nothing has been trained yet.
+        ImpastoError: If gradio is missing, or nothing has been trained and nothing ships.
     """
     build(args.runs, args.device).launch(server_name="127.0.0.1", server_port=args.port, share=False)
 
@@ -39,20 +39,21 @@ def build(runs: Path, device: str) -> Any:
     """Build the page.
 
     Args:
-        runs: Folder that is searched for ``<method>/<name>/checkpoints/*.ckpt``.
+        runs: Folder that is searched for ``<method>/<name>/checkpoints/*.ckpt``; painters that ship come after these.
         device: Where the models run.
 
     Returns:
         A ``gradio.Blocks``.
     """
     from lightning_modules.errors import ImpastoError
+    from lightning_modules.shipped import PREFIX, painters
 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing leaves this machine
     try:
         import gradio
     except ModuleNotFoundError as error:
         raise ImpastoError("The demo needs gradio: pip install 'impasto[demo]', or pip install gradio.") from error
-    checkpoints = find_checkpoints(runs)
+    checkpoints = [*find_checkpoints(runs), *(PREFIX + name for name in painters())]
     if not checkpoints:
         raise ImpastoError(f"There is no checkpoint under {runs}: train a method first, e.g. `make train-clast`.")
     return _page(gradio, checkpoints, device)
@@ -138,7 +139,7 @@ def stylize(
     """Paint one upload.
 
     Args:
-        checkpoint: Path of a checkpoint.
+        checkpoint: Path of a checkpoint, or ``embedded:NAME``.
         content: ``(H, W, 3)``, uint8, RGB.
         prompt: Text; empty where a style image is given.
         style: ``(h, w, 3)``, uint8, RGB, or None.

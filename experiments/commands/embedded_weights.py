@@ -1,38 +1,75 @@
-"""`impasto embedded-weights`: trains the networks of ``assets/embedded`` on freshly painted pictures."""
+"""`impasto embedded-weights`: trains what lies in ``assets/embedded``, on freshly painted pictures."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 NETWORKS = ("classifier", "clip", "perceptual")
+PAINTERS = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/painter.yaml"))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument(
-        "network", nargs="?", default="all", choices=(*NETWORKS, "all"), help="which network to train (default: all)"
-    )
+        "network", nargs="?", default="all", choices=(*NETWORKS, "all", *PAINTERS, "painters"),
+        help="which network to train (default: all, which is all but the painters: those take hours)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="draws the pictures and every number of the training")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; results are bit for bit the same with 1")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="CPU threads (default: 1, with which results are the same bit for bit; of painters all)",
+    )
     parser.add_argument("--contents", type=int, default=240, help="contents that every painter paints for the training")
     parser.add_argument("--steps", type=int, help="training steps of each network, instead of its own number")
     parser.add_argument("--data", type=Path, default=Path("data/procedural-embedded"), help="where to paint")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the painters' runs live (default: runs)")
+    parser.add_argument(
+        "--from", dest="sources", type=Path, action="append", metavar="RUN",
+        help="of painters: train nothing, and export this run or checkpoint; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help="where to write (default: assets/embedded, where Impasto reads them)")
 
 
 def main(args: Namespace) -> None:
-    """Paint, train, measure on held-out contents, write, and print the figures and the folder."""
+    """Train, measure on held-out contents, write, and print the figures and the folder."""
+    from lightning_modules.errors import ImpastoError
+    from lightning_modules.weights import EMBEDDED
+
+    folder = args.out or EMBEDDED
+    if args.network in {*PAINTERS, "painters"}:
+        _make_painters(args, folder)
+    elif args.sources:
+        raise ImpastoError("--from exports painters: write `impasto embedded-weights painters --from RUN`.")
+    else:
+        _train_networks(args, folder)
+    print(folder)
+
+
+def _make_painters(args: Namespace, folder: Path) -> None:
+    import torch
+
+    from experiments.embedded import painters
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    names = PAINTERS if args.network == "painters" else [args.network]
+    # One after the other, each whole before the next begins: what is done is there, whatever interrupts the rest.
+    for source in args.sources or (painters.train(name, args.runs, seed=args.seed, steps=args.steps) for name in names):
+        _show(source, painters.export(source, folder))
+
+
+def _train_networks(args: Namespace, folder: Path) -> None:
     import torch
 
     from datamodules.procedural import generate
     from experiments.embedded import classifier, clip, vgg
     from experiments.embedded.gallery import load_gallery
-    from lightning_modules.weights import EMBEDDED
 
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads or 1)
     torch.use_deterministic_algorithms(True)
-    folder = args.out or EMBEDDED
     counts = {"train": args.contents, "val": 24, "test": 24}
     # Not the seed of the data set that methods train on: there the judges shall not have seen the very pictures.
     root = generate(args.data, contents_per_split=counts, seed=args.seed + 1)
@@ -41,5 +78,8 @@ def main(args: Namespace) -> None:
     options = {} if args.steps is None else {"steps": args.steps}
     for name in NETWORKS if args.network == "all" else (args.network,):
         figures = trainers[name](train_set, held_out, folder, seed=args.seed, **options)
-        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
-    print(folder)
+        _show(name, figures)
+
+
+def _show(name: object, figures: Mapping[str, object]) -> None:
+    print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # `impasto stylize --help` must not cost the seconds of `impo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `impasto stylize`."""
     model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--checkpoint", type=Path, help="a .ckpt file, or the folder of a run")
+    model.add_argument("--checkpoint", type=Path, help="a .ckpt file, the folder of a run, or embedded:NAME")
     model.add_argument("--method", help="a method that needs no training, by its name")
     model.add_argument(
         "--config", type=Path, action="append", help="the same by YAML files, as `impasto fit` takes them"

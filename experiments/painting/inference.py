@@ -12,6 +12,7 @@ from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
+from lightning_modules.shipped import checkpoint_file
 
 FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -36,13 +37,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return ``path``, or the best, else the last checkpoint where ``path`` is the folder of a run.
+    """Return the best, else the last checkpoint of a run's folder, or the file of ``embedded:NAME``, or ``path``.
 
     Raises:
-        ImpastoError: If the folder holds no checkpoint.
+        ImpastoError: If the folder holds no checkpoint, or no painter that ships has that name.
     """
     if not path.is_dir():
-        return path
+        return checkpoint_file(path)
     candidates = [path / folder / f"{name}.ckpt" for name in ("best", "last") for folder in ("checkpoints", ".")]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
@@ -54,7 +55,7 @@ def load_model(path: Path, device: str) -> StyleTransferModule:
     """Load a method for inference.
 
     Args:
-        path: A checkpoint, or the folder of a run.
+        path: As of `find_checkpoint`.
         device: One of `DEVICES`.
     """
     return load_checkpoint(find_checkpoint(path), choose_device(device))

@@ -103,6 +103,7 @@ class CLAST(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image", "text"})
+    loss_parts: ClassVar[tuple[str, ...]] = ("proj", "balance")
     output_mean: Tensor
     output_std: Tensor
 

@@ -120,6 +120,7 @@ class ContraAST(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image"})
+    loss_parts: ClassVar[tuple[str, ...]] = ("style_head", "content_head", "discriminator")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_modules.files import replacing, write_atomically
 
@@ -20,15 +20,29 @@ def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
         config: What is needed to build the network again, and the figures measured on it.
         path: A file name that ends in ``.safetensors``.
     """
+    write_state(network.state_dict(), config, path)
+
+
+def write_state(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> None:
+    """Do the same for tensors that are no whole network.
+
+    Args:
+        state: By name; floating-point ones are stored as float16 where that holds them.
+        config: As of `export`.
+        path: As of `export`.
+    """
     description = json.dumps(config, indent=2) + "\n"  # before anything is written: it may fail
-    state = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
-    }
+    stored = {name: _stored(value) for name, value in state.items()}
     with replacing(path) as temporary:
-        save_file(state, temporary)
+        save_file(stored, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone
     write_atomically(path.with_suffix(".json"), description)
+
+
+def _stored(value: Tensor) -> Tensor:
+    """Return what a file keeps of a tensor: one with values beyond half precision's range stays what it is."""
+    half = value.detach().half() if value.is_floating_point() else value
+    return (half if bool(half.isfinite().all()) else value.detach()).contiguous()
 
 
 def half_precision(network: nn.Module) -> None:

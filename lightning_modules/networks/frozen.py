@@ -1,8 +1,12 @@
 """The base of every network that judges or describes pictures and is never trained."""
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Self
 
 from torch import nn
+
+FILE = "; file "
 
 
 class FrozenNetwork(nn.Module):
@@ -13,11 +17,25 @@ class FrozenNetwork(nn.Module):
 
     Args:
         source: Where the weights come from, in words for logs and reports, such as ``"embedded"``.
+
+    Attributes:
+        digest: Of the file that they were read from, where the same words may mean another file some day.
     """
 
     def __init__(self, source: str) -> None:
         super().__init__()
         self.source = source
+        self.digest = ""
+
+    @property
+    def signature(self) -> str:
+        """Return source and digest, for `same_source`."""
+        return self.source + (f"{FILE}{self.digest}" if self.digest else "")
+
+    def read_from(self, path: Path) -> Self:
+        """Note the file that the weights came from."""
+        self.digest = sha256(path.read_bytes()).hexdigest()[:12]
+        return self
 
     def freeze(self) -> Self:
         """Switch to eval mode and take every parameter out of training; call it last in ``__init__``."""
@@ -27,3 +45,16 @@ class FrozenNetwork(nn.Module):
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the signature is torch's
         """Stay in eval mode, whatever is asked."""
         return super().train(False)
+
+
+def same_source(one: str, other: str) -> bool:
+    """Compare two signatures; one without a digest, as checkpoints once had them, says nothing about the file.
+
+    Examples:
+        >>> same_source("embedded; file 1a", "embedded; file 2b"), same_source("embedded", "embedded; file 2b")
+        (False, True)
+        >>> same_source("embedded", "random")
+        False
+    """
+    (source, _, file), (other_source, _, other_file) = one.partition(FILE), other.partition(FILE)
+    return source == other_source and (file == other_file or not (file and other_file))

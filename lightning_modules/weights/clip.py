@@ -98,7 +98,7 @@ def _embedded_clip() -> CLIPEncoder:
     tokenizer = open_clip.SimpleTokenizer(
         bpe_path=str(path.parent / config["merges"]), context_length=config["model_cfg"]["text_cfg"]["context_length"]
     )
-    return CLIPEncoder(network, tokenizer, "embedded")
+    return CLIPEncoder(network, tokenizer, "embedded").read_from(path)
 
 
 def _random_clip(model: str) -> CLIPEncoder:

@@ -129,7 +129,7 @@ def _embedded_vgg() -> VGGEncoder:
     config = read_config(path)
     trunk = VGGTrunk(VGGConfig(widths=tuple(config["widths"]), padding=config["padding"]))
     fill(trunk, path)
-    return VGGEncoder(trunk, "embedded")
+    return VGGEncoder(trunk, "embedded").read_from(path)
 
 
 def _random_vgg(config: VGGConfig) -> VGGEncoder:
