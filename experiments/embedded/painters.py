@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 
@@ -42,9 +41,9 @@ def train(method: str, runs: Path, *, seed: int, steps: int | None = None) -> Pa
         print(f"{folder} is finished; remove it to train that painter again.")
         return folder
     resume = ["--ckpt_path", "last"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
-    how = ["--run_name", name, "--runs_dir", str(runs), "--profile", PROFILE, "--seed_everything", str(seed)]
-    with TemporaryDirectory() as scratch:
-        main(["fit", *_options(method, Path(scratch), steps), *how, *resume])
+    how = ["--run_name", name, "--runs_dir", str(runs), "--seed_everything", str(seed)]
+    shorter = ["--trainer.max_steps", str(steps), "--model.scheduler.init_args.total", str(steps)] if steps else []
+    main(["fit", "--config", str(profile_of(method, PROFILE)), *how, *shorter, *resume])
     return folder
 
 
@@ -70,8 +69,8 @@ def export(source: Path, folder: Path, options: Sequence[str] = ()) -> dict[str,
     checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     method = signature_of(checkpoint, str(file))["method"]
     words = options or ["--config", str(profile_of(method, PROFILE))]
-    cli = main(["fit", *words, "--trainer.logger", "false"], run=False)
     with TemporaryDirectory() as scratch:
+        cli = main(["fit", *words, "--trainer.logger", "false", "--trainer.default_root_dir", scratch], run=False)
         rounded = Path(scratch) / f"{method}.safetensors"
         write_painter(checkpoint, rounded, without=whole.loss_parts, measured={})
         figures = _measure(whole, load_checkpoint(rounded), cli.datamodule, cli.trainer)
@@ -109,15 +108,3 @@ def _records(checkpoint: Path) -> dict[str, Any]:
         return {}
     records = json.loads(summary.read_text(encoding="utf-8"))
     return {key: records[key] for key in ("seconds", "seed", "device", "commit")}
-
-
-def _options(method: str, scratch: Path, steps: int | None) -> list[str]:
-    files = [profile_of(method, PROFILE)]
-    if steps is not None:
-        short = {
-            "trainer": {"max_steps": steps},
-            "model": {"init_args": {"scheduler": {"init_args": {"total": steps}}}},
-        }
-        files.append(scratch / "steps.yaml")
-        files[-1].write_text(yaml.safe_dump(short), encoding="utf-8")
-    return [word for file in files for word in ("--config", str(file))]

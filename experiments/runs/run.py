@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from experiments.runs.launch import is_one_of_several, rank, was_requeued
 from experiments.runs.table import RunTable
 from lightning_modules.errors import ImpastoError
+from lightning_modules.shipped import PREFIX
 
 NAME_VARIABLE = "IMPASTO_RUN_NAME"
 WandbMode = Literal["auto", "online", "offline", "disabled"]
@@ -166,6 +167,8 @@ def open_run(method: str, options: RunOptions, *, job: str, seed: Any, ckpt_path
         if job == "fit":
             return source, ckpt_path
         name = f"{source.name}-{job}"
+    elif ckpt_path is not None and ckpt_path.startswith(PREFIX):
+        raise ImpastoError(f"{ckpt_path} paints and does not train: give it to `impasto stylize --checkpoint`.")
     elif ckpt_path is not None and "://" not in ckpt_path:
         if not Path(ckpt_path).is_file():
             raise ImpastoError(f"There is no checkpoint at {ckpt_path}.")
