@@ -19,7 +19,7 @@ from lightning_modules.experiment import signature_of
 from lightning_modules.shipped import is_shipped, write_painter
 
 PROFILE = "painter"
-LARGEST, MEAN = 0.05, 0.5 / 255
+LARGEST, MEAN = 0.1, 0.5 / 255
 """How far pictures of a file of half precision may lie from the run's own: at any pixel, and in the mean."""
 
 
@@ -67,7 +67,9 @@ def export(source: Path, folder: Path, options: Sequence[str] = ()) -> dict[str,
         raise ImpastoError(f"{file} ships already: export the run that it was made from.")
     whole = load_checkpoint(file)
     checkpoint: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    method = signature_of(checkpoint, str(file))["method"]
+    signature = signature_of(checkpoint, str(file))
+    signature["frozen"] |= whole.frozen_sources()  # a run of an earlier version may not know its networks' files
+    method = signature["method"]
     words = options or ["--config", str(profile_of(method, PROFILE))]
     with TemporaryDirectory() as scratch:
         cli = main(["fit", *words, "--trainer.logger", "false", "--trainer.default_root_dir", scratch], run=False)

@@ -12,7 +12,7 @@ from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
-from lightning_modules.shipped import checkpoint_file
+from lightning_modules.shipped import PREFIX, checkpoint_file, painters
 
 FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -77,7 +77,10 @@ def load_untrained(configs: Sequence[Path], device: str) -> StyleTransferModule:
     model = main(["fit", *files, "--trainer.logger", "false"], run=False).model
     name = type(model).__name__
     if model.trains:
-        raise ImpastoError(f"{name} must be trained first: run `make train-{model.method}`, then give --checkpoint.")
+        ships = f", or take --checkpoint {PREFIX}{model.method}" if model.method in painters() else ""
+        raise ImpastoError(
+            f"{name} must be trained first: run `make train-{model.method}`, then give --checkpoint{ships}."
+        )
     if not isinstance(model, StyleTransferModule):
         raise ImpastoError(f"{name} restyles no pictures: choose a method that does.")
     return model.to(choose_device(device)).eval()

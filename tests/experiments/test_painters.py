@@ -51,6 +51,12 @@ def test_an_export_says_what_it_was_made_of_and_how_far_it_lies_away(shelf, trai
     assert [path.name for path in shelf.parent.iterdir()] == ["shelf"]  # no samples of its validation
 
 
+def test_an_export_names_the_files_of_the_networks_that_it_was_measured_with(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("stub_method.Stub.frozen_sources", lambda _: {"lens": "embedded; file 1a"})
+    painters.export(trained, tmp_path, ["--config", str(trained.parents[2] / "tiny.yaml")])
+    assert json.loads((tmp_path / "stub_method.json").read_text())["frozen"] == {"lens": "embedded; file 1a"}
+
+
 @pytest.mark.parametrize("bound", ["LARGEST", "MEAN"])
 def test_pictures_that_half_precision_spoils_are_not_exported(trained, tmp_path, monkeypatch, bound):
     monkeypatch.chdir(tmp_path)
@@ -93,6 +99,13 @@ def test_a_painter_that_is_not_there_is_one_sentence(photograph, capsys):
 def test_a_painter_that_ships_is_not_continued(stub_yaml, capsys):
     assert execute(["fit", "--config", str(stub_yaml), "--ckpt_path", "embedded:stub_method"]) == 1
     assert "embedded:stub_method paints and does not train" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_method_that_must_be_trained_may_ship(stub_yaml, photograph, capsys):
+    words = ["--content", str(photograph), "--prompt", "a", "--out", "out.png"]
+    assert execute(["stylize", "--config", str(stub_yaml), *words]) == 1
+    assert "then give --checkpoint, or take --checkpoint embedded:stub_method." in capsys.readouterr().err
 
 
 class Page:
