@@ -199,7 +199,7 @@ def _with_aliases(arguments: Sequence[str]) -> list[str]:
 def _with_base(arguments: Sequence[str]) -> list[str]:
     """Lay a method's YAML file that holds differences alone on the method's tiny profile, where it comes first."""
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    at = words.index("--config") if "--config" in words[:-1] else None
+    at = next((number for number, word in enumerate(words[:-1]) if word in {"-c", "--config"}), None)
     if at is None or not _holds_differences(Path(words[at + 1])):
         return list(arguments)
     return [*words[:at], "--config", str(Path(words[at + 1]).with_name("tiny.yaml")), *words[at:]]
@@ -208,8 +208,12 @@ def _with_base(arguments: Sequence[str]) -> list[str]:
 def _holds_differences(path: Path) -> bool:
     if not path.is_file() or path.resolve().parents[1] != FOLDER or not path.with_name("tiny.yaml").is_file():
         return False
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return isinstance(settings, dict) and "class_path" not in (settings.get("model") or {})
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        return False  # the parser explains it
+    model = (settings or {}).get("model") or {}
+    return isinstance(model, dict) and "class_path" not in model
 
 
 def _profile(configs: Sequence[Any] | None) -> str:
