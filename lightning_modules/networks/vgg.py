@@ -22,6 +22,8 @@ class VGGConfig:
         convs: Convolutions in each of the blocks; a max-pool stands between blocks.
         widths: Channels of each block.
         padding: How the 3x3 convolutions continue the picture. Zeros darken the borders of optimised pictures.
+        pooling: What a pool takes of two by two positions. Means let brightness through as it is, and style losses'
+            gradients reach every pixel rather than the loudest of four (Gatys et al. 2015).
         ceil_mode: Whether a pool keeps an odd last row (TensorFlow's "same").
         colour_conv: Whether a 1x1 convolution 3 -> 3 stands before conv1_1 (AdaIN's file; it holds the normalisation).
         bgr: Whether the channels are reversed first (Caffe).
@@ -32,6 +34,7 @@ class VGGConfig:
     convs: tuple[int, ...] = (2, 2, 4, 4, 4)
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     padding: Literal["zeros", "reflect"] = "zeros"
+    pooling: Literal["max", "mean"] = "max"
     ceil_mode: bool = False
     colour_conv: bool = False
     bgr: bool = False
@@ -92,7 +95,7 @@ class VGGTrunk(nn.Module):
         wanted, maps = set(layers), {}
         for name, conv in self.convs.items():
             if name.endswith("_1") and name != "1_1":
-                x = F.max_pool2d(x, 2, ceil_mode=self.config.ceil_mode)
+                x = self._pool(x)
             x = conv(self._pad(x))
             if f"conv{name}" in wanted:
                 maps[f"conv{name}"] = x
@@ -129,6 +132,10 @@ class VGGTrunk(nn.Module):
             weight = cast(nn.Conv2d, conv).weight
             layout = torch.channels_last if weight.device.type == "cpu" else torch.contiguous_format
             weight.data = weight.data.contiguous(memory_format=layout)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        pool = F.max_pool2d if self.config.pooling == "max" else F.avg_pool2d
+        return pool(x, 2, ceil_mode=self.config.ceil_mode)
 
     def _pad(self, x: Tensor) -> Tensor:
         if self.config.padding == "zeros":

@@ -127,7 +127,8 @@ def _hed_vgg() -> VGGEncoder:
 def _embedded_vgg() -> VGGEncoder:
     path = EMBEDDED / "vgg.safetensors"
     config = read_config(path)
-    trunk = VGGTrunk(VGGConfig(widths=tuple(config["widths"]), padding=config["padding"]))
+    shape = VGGConfig(widths=tuple(config["widths"]), padding=config["padding"], pooling=config.get("pooling", "max"))
+    trunk = VGGTrunk(shape)
     fill(trunk, path)
     return VGGEncoder(trunk, "embedded").read_from(path)
 
