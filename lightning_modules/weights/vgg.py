@@ -125,12 +125,25 @@ def _hed_vgg() -> VGGEncoder:
 
 
 def _embedded_vgg() -> VGGEncoder:
-    path = EMBEDDED / "vgg.safetensors"
+    return read_slim_vgg(EMBEDDED / "vgg.safetensors", "embedded")
+
+
+def read_slim_vgg(path: Path, source: str) -> VGGEncoder:
+    """Return the encoder that `impasto embedded-weights` wrote to a file.
+
+    Args:
+        path: A ``vgg.safetensors``, with its JSON file beside it.
+        source: What to call it.
+
+    Raises:
+        ImpastoError: If one of the two files is missing or damaged.
+    """
     config = read_config(path)
+    # Files of older versions, whose pools were maxima, do not say so.
     shape = VGGConfig(widths=tuple(config["widths"]), padding=config["padding"], pooling=config.get("pooling", "max"))
     trunk = VGGTrunk(shape)
     fill(trunk, path)
-    return VGGEncoder(trunk, "embedded").read_from(path)
+    return VGGEncoder(trunk, source).read_from(path)
 
 
 def _random_vgg(config: VGGConfig) -> VGGEncoder:
