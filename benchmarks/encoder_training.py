@@ -1,17 +1,19 @@
-"""Compare two ways to train the embedded perceptual encoder: distilling a VGG-16, and classifying ProceduralArt.
+"""Compare ways to train the embedded perceptual encoder: distilling a VGG-16 beside decoders, and classifying.
 
-python -m benchmarks.encoder_training --steps 900 --pictures pictures.png
+python -m benchmarks.encoder_training --steps 900 --iterations 100 --pictures pictures.png
 
 The rival has the committed encoder's architecture and learns to name the painter from the means and deviations of five
-layers, on the same crops; both are then balanced alike, and a random trunk stands beside them. Each encoder drives a
-plain optimisation of a photograph's pixels (AdaIN's style loss at five layers, content at relu4_1). The judge is the
-embedded artist classifier, which shares no layer with any of them: the share of pictures that it takes for the painter
-whose picture was the style. The table also has the share of grey crops whose nearest neighbour by Gram matrices has the
-same painter.
+layers, on the same crops; both are then balanced alike, and a random trunk stands beside them; `--also` adds encoders
+from files. Each encoder drives a plain style optimisation of a photograph (AdaIN's style loss at five layers, content
+at relu4_1). The judge is the embedded artist classifier, which shares no layer with any of them: the share of pictures
+that it takes for the painter whose picture was the style. The table also has the share of grey crops whose nearest
+neighbour by Gram matrices has the same painter, and what fresh decoders recover of held-out contents from relu2_1,
+relu3_1 and relu4_1, in dB: whole, and in the means of 16 x 16 pixels, which are tone and colour alone.
 """
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,22 +22,26 @@ from torch.nn import functional as F
 
 from datamodules.images import write_image
 from datamodules.procedural import generate
+from experiments.embedded.distilling import WIDTHS
 from experiments.embedded.gallery import Gallery, batches, load_gallery, random_crops
-from experiments.embedded.vgg import SIZE, WIDTHS, balance, measure
+from experiments.embedded.inversion import measure_inversion
+from experiments.embedded.vgg import SIZE, balance, measure
 from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.weights import load_artist_classifier, load_vgg
+from lightning_modules.weights.vgg import read_slim_vgg
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT = ("relu4_1",)
+PYRAMID = (1, 2, 4, 8, 16, 32)  # pixels a side
 
 
 def random_trunk(seed: int) -> VGGTrunk:
     """Return an untrained trunk of the embedded encoder's shape."""
     torch.manual_seed(seed)
-    trunk = VGGTrunk(VGGConfig(widths=WIDTHS, padding="reflect"))
+    trunk = VGGTrunk(VGGConfig(widths=WIDTHS, padding="reflect", pooling="mean"))
     for parameter in trunk.convs.parameters():
         if parameter.ndim == 1:
             nn.init.zeros_(parameter)
@@ -68,18 +74,28 @@ def classify(gallery: Gallery, steps: int, seed: int) -> VGGTrunk:
 
 
 def optimise(encoder: VGGEncoder, content: Tensor, style: Tensor, iterations: int) -> Tensor:
-    """Return pictures ``(B, 3, H, W)`` whose pixels were moved from the contents towards the styles."""
+    """Return pictures ``(B, 3, H, W)`` that were moved from the contents towards the styles.
+
+    What moves is a pyramid of changes, from single pixels to blocks of 32: steps of single pixels alone, which Adam
+    makes equally long, turn to noise before a sky has found its colour.
+    """
     known, target = encoder(content, CONTENT), encoder(style, LAYERS)
     scale = float(style_loss(encoder(content, LAYERS), target))
-    picture = content.clone().requires_grad_()
-    optimizer = torch.optim.Adam([picture], lr=0.02)
+    height, width = content.shape[-2:]
+    changes = [torch.zeros(*content.shape[:2], height // k, width // k, requires_grad=True) for k in PYRAMID]
+    optimizer = torch.optim.Adam(changes, lr=0.01)
     for _ in range(iterations):
-        maps = encoder(picture.clamp(0, 1), LAYERS)
+        maps = encoder(_changed(content, changes), LAYERS)
         loss = style_loss(maps, target) / scale + 0.02 * content_loss(maps, known, CONTENT)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return picture.detach().clamp(0, 1)
+    return _changed(content, changes).detach()
+
+
+def _changed(content: Tensor, changes: Sequence[Tensor]) -> Tensor:
+    sized = [F.interpolate(part, size=content.shape[-2:], mode="bilinear", align_corners=False) for part in changes]
+    return (content + torch.stack(sized).sum(0)).clamp(0, 1)
 
 
 def main() -> None:
@@ -91,6 +107,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=40, help="of every optimisation of pixels; 150 show strokes")
     parser.add_argument("--data", type=Path, default=Path("data/procedural-embedded"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="vgg.safetensors of other encoders")
     parser.add_argument("--pictures", type=Path, help="write the optimised pictures, a row per encoder")
     options = parser.parse_args()
     counts = {"train": 240, "val": 24, "test": 24}
@@ -101,10 +118,12 @@ def main() -> None:
     rival = classify(train_set, options.steps, options.seed)
     print(f"classifying took {time.process_time() - start:.0f} CPU s for {options.steps} steps", flush=True)
     crops = train_set.images[train_set.paintings()[:128], :, :SIZE, :SIZE].float() / 255
-    encoders = {"distilled (committed)": load_vgg("embedded")}
+    encoders = {"committed": load_vgg("embedded")}
     for name, trunk in (("classified", rival), ("random", random_trunk(options.seed))):
         balance(trunk, crops)
         encoders[name] = VGGEncoder(trunk, name)
+
+    encoders |= {str(path): read_slim_vgg(path, str(path)) for path in options.also}
 
     firsts = [int((held_out.artist == artist).nonzero()[5]) for artist in range(len(held_out.artists))]
     style = held_out.images[firsts, :, 64:192, 64:192].float() / 255
@@ -118,7 +137,13 @@ def main() -> None:
         with torch.no_grad():
             rate = float((judge(painted).argmax(1) == truth).double().mean())
         neighbour = measure(encoder, held_out)["gram_neighbour"]
-        print(f"{name:<24} taken for the painter {rate:.3f}   Gram neighbour {neighbour:.3f}", flush=True)
+        recovered = list(measure_inversion(encoder, train_set, held_out, seed=options.seed).values())
+        whole, blocks = ("/".join(f"{value:.1f}" for value in recovered[first::2]) for first in (0, 1))
+        print(
+            f"{name:<24} taken for the painter {rate:.3f}   Gram neighbour {neighbour:.3f}   "
+            f"recovered {whole} dB, blocks {blocks} dB",
+            flush=True,
+        )
     if options.pictures:
         write_image(torch.cat([torch.cat(list(row), 2) for row in rows], 1), options.pictures)
 

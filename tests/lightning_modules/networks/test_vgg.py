@@ -1,8 +1,11 @@
 """The VGG encoders: layers, shapes, normalisation, frozenness, and gradients through them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightning_modules.networks.vgg import (
     VGG16_HED,
@@ -135,3 +138,15 @@ def test_the_colour_convolution_folds_into_the_first_layer():
         after = trunk(images, ["relu1_1", "relu3_1"])
     assert trunk.colour is None
     assert all(torch.allclose(after[name], before[name], atol=1e-12) for name in before)
+
+
+def test_a_pool_takes_the_loudest_of_four_or_their_mean() -> None:
+    torch.manual_seed(0)
+    loudest = VGGTrunk(SLIM)
+    means = VGGTrunk(replace(SLIM, pooling="mean"))
+    means.load_state_dict(loudest.state_dict())
+    images, name = torch.rand(1, 3, 16, 16), ["relu1_2", "conv2_1"]
+    for trunk, pool in ((loudest, F.max_pool2d), (means, F.avg_pool2d)):
+        below, above = trunk(images, name).values()
+        again = trunk.convs["2_1"](F.pad(pool(below, 2), (1, 1, 1, 1), mode="reflect"))
+        torch.testing.assert_close(above, again)

@@ -97,6 +97,22 @@ def test_gram_matrices_of_the_embedded_vgg_tell_grey_brushwork_apart(held_out: t
     assert accuracy(weights.load_vgg("embedded")) >= 0.75  # chance: 1 in 12
 
 
+@pytest.mark.parametrize(("layer", "least"), [("relu3_1", 24), ("relu4_1", 22)])
+def test_light_and_colour_can_be_read_from_the_embedded_vgg(
+    held_out: tuple[Tensor, Tensor, Tensor], layer: str, least: float
+) -> None:
+    pictures = torch.cat(held_out[:2])[..., 64:192, 64:192]
+    maps = weights.load_vgg("embedded")(pictures, [layer])[layer].double()
+    inputs = F.avg_pool2d(maps, 16 >> (int(layer[4]) - 1)).permute(0, 2, 3, 1).flatten(0, 2)  # 16 x 16 pixels each
+    tones = F.avg_pool2d(pictures, 16).permute(0, 2, 3, 1).flatten(0, 2).double()
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], 1)
+    plain = 6 * 64  # rows of the photographs; the rule is learned on the paintings
+    known = inputs[plain:]
+    rule = torch.linalg.solve(known.T @ known + 1e-3 * torch.eye(known.shape[1]), known.T @ tones[plain:])
+    error = (inputs[:plain] @ rule - tones[:plain]).square().mean()
+    assert float(-10 * error.log10()) >= least
+
+
 def test_the_embedded_clip_finds_the_artist(held_out: tuple[Tensor, Tensor, Tensor]) -> None:
     photographs, paintings, artist = held_out
     clip = weights.load_clip("embedded")
@@ -145,6 +161,16 @@ def test_every_embedded_network_has_its_figures_and_seed_recorded() -> None:
     for name in ("vgg", "clip", "artist_classifier"):
         measured = json.loads((weights.EMBEDDED / f"{name}.json").read_text())["measured"]
         assert {"seed", "seconds"} < set(measured)
+
+
+def test_the_file_of_the_embedded_vgg_says_how_it_pools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for suffix in ("json", "safetensors"):
+        (tmp_path / f"vgg.{suffix}").write_bytes((weights.EMBEDDED / f"vgg.{suffix}").read_bytes())
+    described = json.loads((tmp_path / "vgg.json").read_text())
+    monkeypatch.setattr("lightning_modules.weights.vgg.EMBEDDED", tmp_path)
+    for pooling in ("max", "mean"):
+        (tmp_path / "vgg.json").write_text(json.dumps(described | {"pooling": pooling}))
+        assert weights.load_vgg("embedded").trunk.config.pooling == pooling
 
 
 @pytest.mark.parametrize(
