@@ -1,15 +1,15 @@
 """The metrics by name, each with the convention that this package recommends; the classes have the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips
+from lightning_modules.weights import WeightsSource, load_artist_classifier, load_dinov2, load_lpips
 from metrics.artfid import ArtFID
 from metrics.base import PictureMetric
 from metrics.chamfer import ColorChamfer
@@ -17,11 +17,12 @@ from metrics.clip_score import CLIPPictureScore, CLIPStyleScore
 from metrics.cmmd import CMMD
 from metrics.csd import CSD
 from metrics.deception import DeceptionRate
-from metrics.extractors import ExtractorName, load_extractor
+from metrics.extractors import DINOv2Features, ExtractorName, load_extractor
 from metrics.frechet import FrechetDistance
 from metrics.functional.checks import one_of
 from metrics.gram import GramDistance
 from metrics.kid import KID
+from metrics.panel import fit_panel
 from metrics.perceptual import PerceptualDistance
 from metrics.sifid import SIFID
 from metrics.ssim import StructuralSimilarity
@@ -35,18 +36,29 @@ class Judges:
     Args:
         weights: Source of all but the artist classifier; see `lightning_modules.weights`.
         classifier: ``embedded``, ``random``, or the file of an artist classifier, as `make train-artist` exports it.
+        paintings: What the panel learns its artists from: artist to files.
+        read: Reads such a file, as in `metrics.panel.fit_panel`.
     """
 
-    def __init__(self, weights: WeightsSource = "auto", classifier: str | Path = "embedded") -> None:
+    def __init__(
+        self,
+        weights: WeightsSource = "auto",
+        classifier: str | Path = "embedded",
+        paintings: Mapping[str, Sequence[Path]] | None = None,
+        read: Callable[[Path], Tensor] | None = None,
+    ) -> None:
         self.weights: WeightsSource = one_of(weights, WeightsSource, "source of weights")
         self.classifier = classifier
+        self.paintings = paintings
+        self.read = read
         self._loaded: dict[str, nn.Module] = {}
 
     def network(self, name: str) -> nn.Module:
-        """Return ``lpips``, ``artist``, or an extractor by its name in `metrics.extractors`.
+        """Return ``lpips``, ``artist``, ``panel``, or an extractor by its name in `metrics.extractors`.
 
         Raises:
-            ImpastoError: If there is no such network, or its weights are not here and cannot be fetched.
+            ImpastoError: If there is no such network, its weights are not here and cannot be fetched, or the panel has
+                no paintings to learn from.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
@@ -57,8 +69,16 @@ class Judges:
             return load_lpips(self.weights, trunk="alex")
         if name == "artist":
             return load_artist_classifier(self.classifier)
+        if name == "panel":
+            return self._panel()
         extractor: ExtractorName = name  # type: ignore[assignment]  # load_extractor complains about other names
         return load_extractor(extractor, self.weights)
+
+    def _panel(self) -> nn.Module:
+        extractor = DINOv2Features(load_dinov2())
+        if self.paintings is None or self.read is None:
+            raise ImpastoError("The panel learns its artists from paintings: give a folder of them for each artist.")
+        return fit_panel(extractor, self.paintings, self.read)
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,9 @@ CATALOGUE: dict[str, Entry] = {
     "deception_top5": Entry(
         partial(DeceptionRate, top=5), ("artist",), ("artist",), "share with the artist among the first five"
     ),
+    "deception_closed": Entry(
+        partial(DeceptionRate, closed=True), ("artist",), ("artist",), "the same, chosen among artists alone"
+    ),
     "temporal_lpips": Entry(TemporalLPIPS, ("lpips",), ("clip",), "perceptual distance of adjacent frames"),
     "fid": Entry(FrechetDistance, ("inception-fid",), ("styles",), "Fréchet distance of the sets"),
     "kid": Entry(KID, ("inception-fid",), ("styles",), "unbiased MMD of the sets on Inception"),
@@ -114,6 +137,11 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
+EXTRAS: dict[str, Entry] = {
+    "panel_named": Entry(DeceptionRate, ("panel",), ("artist",), "share whose artist an independent panel names"),
+}
+"""Metrics that need more than weights that everybody has; `find` knows them, too."""
+
 
 def find(name: str) -> Entry:
     """Return the entry of a metric.
@@ -125,18 +153,19 @@ def find(name: str) -> Entry:
         >>> find("sifid").needs
         ('style',)
     """
-    if name not in CATALOGUE:
-        near = get_close_matches(name, CATALOGUE, n=1)
+    known = CATALOGUE | EXTRAS
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
-        raise ImpastoError(f"There is no metric '{name}'{hint}; there are {', '.join(sorted(CATALOGUE))}.")
-    return CATALOGUE[name]
+        raise ImpastoError(f"There is no metric '{name}'{hint}; there are {', '.join(sorted(known))}.")
+    return known[name]
 
 
 def make_metrics(names: Sequence[str], judges: Judges | None = None) -> dict[str, PictureMetric]:
     """Build metrics that share their frozen networks.
 
     Args:
-        names: Keys of `CATALOGUE`; repetitions do not matter.
+        names: Keys of `CATALOGUE` and `EXTRAS`; repetitions do not matter.
         judges: Where the networks come from; by default `Judges` as it is.
 
     Returns:

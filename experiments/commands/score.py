@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classifier", default="embedded", metavar="FILE",
         help="artist classifier of the deception rate, as `make train-artist` exports it (default: embedded)",
     )  # fmt: skip
+    parser.add_argument(
+        "--paintings", type=Path, metavar="DIR",
+        help="what panel_named learns the artists from: a folder of paintings for each (default: that of --style)",
+    )  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="table to write: .json, .csv or .md")
 
@@ -45,20 +49,22 @@ def main(args: argparse.Namespace) -> None:
     Raises:
         ImpastoError: If names, folders or pictures do not fit.
     """
+    from datamodules.images import read_image
     from experiments.painting.inference import choose_device
     from experiments.scoring.measure import Scorer
     from experiments.scoring.pairs import files_of
     from experiments.scoring.tables import render_per_image, render_table
     from experiments.scoring.targets import check_targets, write_all
-    from metrics.catalogue import CATALOGUE, Judges, find
+    from metrics.catalogue import Judges, find
 
     names = _names(args.metrics)
     needs = {need for name in names for need in find(name).needs}
     _check_folders(args)
-    styles = _styles(args.style, [name for name in names if "styles" in CATALOGUE[name].needs])
+    styles = _styles(args.style, [name for name in names if "styles" in find(name).needs])
     pairs = _pairs(args, needs)
     check_targets(_targets(args), {*files_of(pairs), *styles, *_files(args)})
-    scorer = Scorer(names, Judges(args.weights, args.classifier), choose_device(args.device))
+    judges = Judges(args.weights, args.classifier, _paintings(args, names), lambda path: read_image(path)[None])
+    scorer = Scorer(names, judges, choose_device(args.device))
     _measure(scorer, pairs, styles)
     table = scorer.table()
     texts = {args.out: render_table(table, args.out.suffix)}
@@ -84,6 +90,7 @@ def _check_folders(args: argparse.Namespace) -> None:
 
     check_folder(args.stylized, "--stylized")
     check_folder(args.content, "--content")
+    check_folder(args.paintings, "--paintings")
     if args.style is not None and not args.style.is_file():
         check_folder(args.style, "--style")
 
@@ -115,6 +122,20 @@ def _styles(style: Path | None, names: Sequence[str]) -> list[Path]:
     if style is None:
         raise ImpastoError(f"{names[0]} compares with a set of styles: give --style DIR.")
     return [style] if style.is_file() else list_images(style)
+
+
+def _paintings(args: argparse.Namespace, names: Sequence[str]) -> dict[str, list[Path]] | None:
+    """List what the panel learns from, by artist, where it is asked."""
+    from datamodules.sources import paintings_by_artist
+    from lightning_modules.errors import ImpastoError
+    from metrics.catalogue import find
+
+    if not any("panel" in find(name).networks for name in names):
+        return None
+    folder = args.paintings or args.style
+    if folder is None or folder.is_file():
+        raise ImpastoError("panel_named learns the artists from paintings: give --paintings DIR, a folder for each.")
+    return {artist: [work.path for work in works] for artist, works in paintings_by_artist(folder).items()}
 
 
 def _pairs(args: argparse.Namespace, needs: set[str]) -> list[Pair]:

@@ -1,83 +1,217 @@
 """Trains the artist classifier, the judge behind the deception rate."""
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from experiments.embedded.gallery import Gallery, batches, random_crops
+from experiments.embedded.halfway import copyists, patchworks, stylisations
 from lightning_modules.classifiers.augmentation import degrade, jitter_colours, shuffle_colours
+from lightning_modules.classifiers.impostors import impostors, recolour, transfer_colours
 from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
 from lightning_modules.networks.export import export, half_precision
 
 WIDTHS = (32, 64, 128, 192)
 DEPTHS = (1, 1, 2, 1)
+SIZES = (80, 112, 144)
+PAINTED, IMPOSTORS, BLENDS, HALFWAY, PATCHED = 24, 9, 4, 8, 5  # pictures of each kind in a step
+COPIED = 0.15  # share of the pictures that a copyist reproduces
+Draw = Callable[[Tensor, int], tuple[Tensor, Tensor]]  # paintings and step to pictures and labels
 
 
-def train(train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 750) -> dict[str, float]:
+class Lessons:
+    """Draws what the classifier learns from: paintings, and pictures that lack the palette or the stroke of anybody.
+
+    Args:
+        gallery: Photographs, and everybody's paintings of them.
+        seed: Draws everything.
+        effort: Steps of the small painters that stylise, whose unfinished pictures are nobody's.
+    """
+
+    def __init__(self, gallery: Gallery, seed: int, effort: int) -> None:
+        self.gallery = gallery
+        self.nobody = len(gallery.artists)
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        self.halfway = stylisations(gallery, generator, steps=effort)
+        self.patched, self.patchers = patchworks(gallery, generator, each=max(1, effort // 4))
+        self.copyists = copyists(gallery, generator, steps=effort)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, works: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Return a batch of pictures ``(B, 3, size, size)`` around some paintings, and its labels.
+
+        Args:
+            works: Indices of `PAINTED` paintings; some are painted over photographs to a small part, which does not
+                count, and more are blended into a photograph until they are nobody's.
+            size: Side in pixels, a multiple of four.
+        """
+        photographs, paintings = self._crops(works, size)
+        artists = self.gallery.artist[works]
+        nobody = torch.full((IMPOSTORS + BLENDS + HALFWAY,), self.nobody)
+        shuffled = torch.randperm(len(works), generator=self.generator)
+        made = self._of(self.halfway, HALFWAY, size)[0]
+        patched, chosen = self._of(self.patched, PATCHED, size)
+        pictures = torch.cat(
+            (
+                self._blended(photographs, paintings, 0.8, 1.4),
+                patched,
+                impostors(photographs[shuffled[:IMPOSTORS]], paintings[:IMPOSTORS], self.generator),
+                self._blended(photographs[-BLENDS:], paintings[-BLENDS:], 0.1, 0.45),
+                made,
+            )
+        )
+        labels = torch.cat((artists, self.patchers[chosen], nobody))
+        return degrade(jitter_colours(self._copied(pictures), 0.15, self.generator), self.generator), labels
+
+    def _crops(self, works: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        both = torch.cat((self.gallery.images[self.gallery.content[works]], self.gallery.images[works]), 1)
+        pairs = random_crops(both, (int(0.8 * size), min(256, int(1.7 * size))), size, self.generator)
+        return pairs[:, :3], pairs[:, 3:]
+
+    def _of(self, pool: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(pool), (count,), generator=self.generator)
+        largest = pool.shape[-1]
+        return random_crops(pool[chosen], (min(int(0.8 * size), largest), largest), size, self.generator), chosen
+
+    def _blended(self, photographs: Tensor, paintings: Tensor, least: float, most: float) -> Tensor:
+        share = least + (most - least) * torch.rand(len(paintings), 1, 1, 1, generator=self.generator)
+        return torch.lerp(photographs, paintings, share.clamp(max=1))
+
+    @torch.no_grad()
+    def _copied(self, pictures: Tensor) -> Tensor:
+        """Let a copyist reproduce some of the pictures, whoever made them: traces of a decoder tell nothing."""
+        pictures = pictures.clone()
+        for copyist in self.copyists:
+            share = COPIED / len(self.copyists)
+            chosen = (torch.rand(len(pictures), generator=self.generator) < share).nonzero().flatten()
+            if len(chosen):
+                pictures[chosen] = copyist(pictures[chosen])
+        return pictures
+
+
+def train(
+    train_set: Gallery, held_out: Gallery, folder: Path, *, seed: int, steps: int = 750, effort: int = 100
+) -> dict[str, float]:
     """Train the classifier, write it to ``folder`` and return the figures measured on held-out contents.
 
-    It sees crops of 64 to 256 pixels, resized to three sizes, with changed colours, blur, noise and compression: a
-    decoder's output should be judged by its manner, not by its size or the traces of the decoder.
+    First it learns to tell the painters, then that a picture may be nobody's: where the palette is a painter's and the
+    stroke is not, or the other way round; see `Lessons`. Crops come at three sizes, with changed colours, blur, noise
+    and compression, later with a decoder's traces too: what is judged is the manner.
+
+    Args:
+        train_set: Pictures to learn on, painted and not.
+        held_out: Pictures to measure on.
+        folder: Where to write.
+        seed: Draws everything.
+        steps: Gradient steps of the first part; the second takes a third of them.
+        effort: See `Lessons`.
     """
     start = time.perf_counter()
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    network = BrushworkNet(len(train_set.artists), WIDTHS, DEPTHS)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.1)
-    for step, batch in enumerate(batches(train_set.paintings(), 32, steps, generator)):
-        size = (80, 112, 160)[step % 3]
-        crops = random_crops(train_set.images[batch], (int(0.8 * size), 256), size, generator)
-        crops = shuffle_colours(jitter_colours(crops, 0.25, generator), 0.07, generator)
-        loss = F.cross_entropy(network(degrade(crops, generator)), train_set.artist[batch], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            print(
-                f"classifier {step:5d}/{steps} loss {loss.item():.3f} {time.perf_counter() - start:5.0f} s", flush=True
-            )
+    network = tell_painters(train_set, seed, steps)
+    network.head = _with_nobody(network.head)
+    doubt(network, Lessons(train_set, seed, effort), max(1, steps // 3))
     half_precision(network)
     seconds = time.perf_counter() - start
-    judge = ArtistClassifier(network, train_set.artists, "embedded")
+    judge = ArtistClassifier(network, train_set.artists, "embedded", none=True)
     figures = {**measure(judge, held_out), "seconds": round(seconds, 1), "seed": seed, "steps": steps}
-    config = {"artists": train_set.artists, "widths": WIDTHS, "depths": DEPTHS, "measured": figures}
+    config = {"artists": train_set.artists, "none": True, "widths": WIDTHS, "depths": DEPTHS, "measured": figures}
     export(network, config, folder / "artist_classifier.safetensors")
     return figures
 
 
+def tell_painters(gallery: Gallery, seed: int, steps: int) -> BrushworkNet:
+    """Return a network that names the painter of every picture, also of one that nobody painted."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = BrushworkNet(len(gallery.artists), WIDTHS, DEPTHS)
+
+    def draw(works: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        size = (80, 112, 160)[step % 3]
+        crops = random_crops(gallery.images[works], (int(0.8 * size), 256), size, generator)
+        crops = shuffle_colours(jitter_colours(crops, 0.25, generator), 0.07, generator)
+        return degrade(crops, generator), gallery.artist[works]
+
+    _fit(network, draw, batches(gallery.paintings(), 32, steps, generator), 3e-3)
+    half_precision(network)  # what comes next starts from what a file keeps
+    return network
+
+
+def doubt(network: BrushworkNet, lessons: Lessons, steps: int) -> None:
+    """Teach a network that names painters when to name none."""
+    works = batches(lessons.gallery.paintings(), PAINTED, steps, lessons.generator)
+    _fit(network, lambda batch, step: lessons.draw(batch, SIZES[step % len(SIZES)]), works, 2e-3)
+
+
+def _with_nobody(head: nn.Linear) -> nn.Linear:
+    wider = nn.Linear(head.in_features, head.out_features + 1)
+    with torch.no_grad():
+        wider.weight.zero_()[:-1] = head.weight
+        wider.bias.zero_()[:-1] = head.bias
+    return wider
+
+
+def _fit(network: nn.Module, draw: Draw, order: Sequence[Tensor], rate: float) -> None:
+    start = time.perf_counter()
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=len(order), pct_start=0.1)
+    for step, works in enumerate(order):
+        pictures, labels = draw(works, step)
+        loss = F.cross_entropy(network(pictures), labels, label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0:
+            seconds = time.perf_counter() - start
+            print(f"classifier {step:5d}/{len(order)} loss {loss.item():.3f} {seconds:5.0f} s", flush=True)
+
+
 @torch.no_grad()
 def measure(judge: ArtistClassifier, held_out: Gallery) -> dict[str, float]:
-    """Return the judge's accuracy on whole paintings, on crops and on spoilt pictures, and the floor.
+    """Return how often the judge names the painter of paintings, and anybody at all for pictures that nobody painted.
 
-    The floor is the deception rate of untouched photographs: the share that passes for the artist it is paired with,
-    where every photograph is paired with every artist, which is 1/A exactly whatever the judge says. ``floor_largest``
-    is therefore the share of the artist whom photographs most resemble.
+    The accuracies are shares of paintings whose painter wins over all others and over nobody: whole, in crops, at half
+    size and spoilt. The rest are shares of pictures that somebody is named for, which should be nobody's: photographs,
+    photographs in a painter's colours, paintings in a photograph's, and all that `impostors` makes. The floor is the
+    deception rate of photographs, each paired with every artist.
     """
     generator = torch.Generator().manual_seed(0)
     paintings = held_out.paintings()
     truth = held_out.artist[paintings]
+    whole = held_out.images[paintings].float() / 255
+    photographs = held_out.images[held_out.content[paintings]].float() / 255
+    shuffled = photographs[torch.randperm(len(photographs), generator=generator)]
 
     def accuracy(images: Tensor) -> float:
-        return round(float((_answers(judge, images) == truth).float().mean()), 4)
+        return _share(_answers(judge, images) == truth)
 
-    whole = held_out.images[paintings].float() / 255
-    answers = _answers(judge, held_out.images[held_out.photographs()].float() / 255)
-    counts = torch.bincount(answers, minlength=len(judge.artists)).float()
+    def named(images: Tensor) -> float:
+        return _share(_answers(judge, images) < len(judge.artists))
+
+    plain = named(held_out.images[held_out.photographs()].float() / 255)
     return {
         "accuracy": accuracy(whole),
         "accuracy_crops_96": accuracy(random_crops(held_out.images[paintings], (96, 96), 96, generator)),
         "accuracy_half_size": accuracy(F.interpolate(whole, scale_factor=0.5, mode="bilinear", antialias=True)),
-        "accuracy_degraded": accuracy(degrade(jitter_colours(whole, 0.2, generator), generator)),
-        "floor": round(1 / len(judge.artists), 4),
-        "floor_largest": round(float(counts.max() / counts.sum()), 4),
+        "accuracy_degraded": accuracy(degrade(jitter_colours(whole, 0.15, generator), generator)),
+        "named_photographs": plain,
+        "named_palette": named(transfer_colours(shuffled, whole)),
+        "named_stroke": named(recolour(shuffled, whole)),
+        "named_impostors": named(impostors(shuffled, whole, generator)),
+        "floor": round(plain / len(judge.artists), 4),
     }
 
 
 def _answers(judge: ArtistClassifier, images: Tensor) -> Tensor:
     return torch.cat([judge(batch).argmax(1) for batch in images.split(16)])
+
+
+def _share(true: Tensor) -> float:
+    return round(float(true.float().mean()), 4)

@@ -22,6 +22,7 @@ class Gallery:
         images: ``(N, 3, S, S)``, uint8.
         artist: Index into `artists` of every picture, `PHOTOGRAPH` for the unpainted contents; ``(N,)``, int64.
         captions: What every picture shows, without a word on how it is painted.
+        content: Index of the unpainted picture of the same thing, for every picture; ``(N,)``, int64.
         artists: The artists' names, sorted.
         styles: The technique of every artist, in that order.
     """
@@ -29,6 +30,7 @@ class Gallery:
     images: Tensor
     artist: Tensor
     captions: tuple[str, ...]
+    content: Tensor
     artists: tuple[str, ...]
     styles: tuple[str, ...]
 
@@ -48,13 +50,16 @@ def load_gallery(root: Path, split: str) -> Gallery:
     captions = {Path(row["file"]).stem: row["caption"] for row in contents}
     techniques = {row["artist"]: row["style"] for row in paintings}
     artists = tuple(sorted(techniques))
-    images, artist, shown = [], [], []
+    numbers = {title: number for number, title in enumerate(captions)}
+    images, artist, titles = [], [], []
     for row in [*contents, *paintings]:
         images.append((read_image(root / split / row["file"]) * 255).round().byte())
         artist.append(artists.index(row["artist"]) if "artist" in row else PHOTOGRAPH)
-        shown.append(captions[Path(row["file"]).stem])
+        titles.append(Path(row["file"]).stem)
     styles = tuple(techniques[name] for name in artists)
-    return Gallery(torch.stack(images), torch.tensor(artist), tuple(shown), artists, styles)
+    shown = tuple(captions[title] for title in titles)
+    content = torch.tensor([numbers[title] for title in titles])
+    return Gallery(torch.stack(images), torch.tensor(artist), shown, content, artists, styles)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

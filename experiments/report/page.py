@@ -22,7 +22,7 @@ from lightning_modules.files import write_atomically
 T = TypeVar("T")
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
 # Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
-GROWING = ("deception", "ssim", "csd", "clip", "accuracy")
+GROWING = ("deception", "ssim", "csd", "clip", "accuracy", "way", "panel")
 HIGHER = tuple(f"{stage}/{name}" for stage in ("val", "test") for name in GROWING)
 REFERENCES = ("_ceiling", "_floor", "_chance", "_untrained")
 STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names

@@ -17,7 +17,7 @@ from datamodules.images import ImageReadError, read_image
 from experiments.scoring.pairs import Pair, require
 from lightning_modules.errors import ImpastoError
 from metrics.base import PerSample, PictureMetric, stand_in_suffix
-from metrics.catalogue import CATALOGUE, Judges, make_metrics
+from metrics.catalogue import Judges, find, make_metrics
 from metrics.collection import StyleMetricCollection
 from metrics.reference_cache import ReferenceCache
 from metrics.set_distance import SetMetric
@@ -63,7 +63,7 @@ class Scorer:
     """Measures pairs and sets of pictures with metrics that share their passes through the networks.
 
     Args:
-        names: Keys of `metrics.catalogue.CATALOGUE`.
+        names: Metrics that `metrics.catalogue.find` knows.
         judges: Where the networks come from.
         device: Where they run.
 
@@ -77,7 +77,7 @@ class Scorer:
     def __init__(self, names: Sequence[str], judges: Judges, device: torch.device) -> None:
         made = make_metrics(names, judges)
         self.rows: list[dict[str, float]] = []
-        self._needs = {name: CATALOGUE[name].needs for name in made}
+        self._needs = {name: find(name).needs for name in made}
         self._sets: dict[str, Any] = {name: metric for name, metric in made.items() if isinstance(metric, SetMetric)}
         metrics, fields = self._of_pairs({name: metric for name, metric in made.items() if name not in self._sets})
         self._pairs = StyleMetricCollection(metrics, fields).to(device)

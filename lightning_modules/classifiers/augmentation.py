@@ -4,6 +4,7 @@ Random numbers come from a generator on the CPU, whatever device the pictures ar
 """
 
 import io
+import math
 
 import numpy as np
 import torch
@@ -17,21 +18,21 @@ LUMA = (0.299, 0.587, 0.114)
 def jitter_colours(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Change exposure, contrast, saturation and white balance of every picture by up to about ``strength``."""
 
-    def factor(*shape: int) -> Tensor:
-        return 1 + strength * (2 * torch.rand(len(images), *shape, generator=generator) - 1).to(images.device)
+    def factor(channels: int = 1) -> Tensor:
+        return random_factors(images, strength, generator, channels)
 
-    exposed = images * factor(1, 1, 1) * (1 + 0.5 * (factor(3, 1, 1) - 1))
+    exposed = images * factor() * (1 + 0.5 * (factor(3) - 1))
     middle = exposed.mean((1, 2, 3), keepdim=True)
-    contrasted = middle + (exposed - middle) * factor(1, 1, 1)
-    grey = _grey(contrasted)
-    return (grey + (contrasted - grey) * factor(1, 1, 1)).clamp(0, 1)
+    contrasted = middle + (exposed - middle) * factor()
+    grey = luma(contrasted)
+    return (grey + (contrasted - grey) * factor()).clamp(0, 1)
 
 
 def shuffle_colours(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Turn a share of the pictures grey and permute the channels of another, so that palette alone tells nothing."""
     kind = torch.rand(len(images), 1, 1, 1, generator=generator).to(images.device)
     permuted = images[:, torch.randperm(3, generator=generator)]
-    return torch.where(kind < share, _grey(images).expand_as(images), torch.where(kind < 2 * share, permuted, images))
+    return torch.where(kind < share, luma(images).expand_as(images), torch.where(kind < 2 * share, permuted, images))
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -40,7 +41,7 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     images = images.clone()
     for index in (kind < 0.2).nonzero().flatten().tolist():
         sigma = 0.3 + 0.7 * float(torch.rand((), generator=generator))
-        images[index] = _blur(images[index], sigma)
+        images[index] = blur(images[index], sigma)
     noisy = ((kind > 0.2) & (kind < 0.4)).nonzero().flatten()
     amount = 0.05 * torch.rand(len(noisy), 1, 1, 1, generator=generator)
     noise = amount * torch.randn(len(noisy), *images.shape[1:], generator=generator)
@@ -50,15 +51,23 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.clamp(0, 1)
 
 
-def _grey(images: Tensor) -> Tensor:
+def random_factors(images: Tensor, strength: float, generator: torch.Generator, channels: int = 1) -> Tensor:
+    """Return ``(B, channels, 1, 1)`` numbers in [1 - strength, 1 + strength], on the pictures' device."""
+    return 1 + strength * (2 * torch.rand(len(images), channels, 1, 1, generator=generator) - 1).to(images.device)
+
+
+def luma(images: Tensor) -> Tensor:
+    """Return how light the pictures are, ``(B, 1, H, W)``."""
     return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    offsets = torch.arange(-3, 4, dtype=torch.float32)
+def blur(image: Tensor, sigma: float) -> Tensor:
+    """Return a picture ``(3, H, W)`` behind a Gaussian of ``sigma`` pixels, cut off at three of them."""
+    radius = min(math.ceil(3 * sigma), min(image.shape[1:]) - 1)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.softmax(-(offsets**2) / (2 * sigma**2), 0).to(image.device)
-    padded = F.pad(image[:, None], (3, 3, 3, 3), mode="reflect")  # 3, 1, H + 6, W + 6
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
+    padded = F.pad(image[:, None], (radius,) * 4, mode="reflect")  # 3, 1, H + 2 radius, W + 2 radius
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))[:, 0]
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:

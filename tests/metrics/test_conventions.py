@@ -18,6 +18,7 @@ from metrics.sifid import SIFID
 from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
 from metrics.temporal import FlowWarpedError, TemporalLPIPS
+from metrics.way import WayToTruth
 
 
 class Anything(nn.Module):
@@ -32,7 +33,12 @@ class Anything(nn.Module):
         return torch.ones(len(texts), 3)
 
 
+class Open(Anything):
+    none = True
+
+
 ANY = Anything()
+OPEN = Open()
 FIVE = "relu1_1, relu2_1, relu3_1, relu4_1, relu5_1"
 CONVENTIONS = [
     (StructuralSimilarity(), "SSIM, Gaussian window 11x11 sigma 1.5"),
@@ -66,6 +72,10 @@ CONVENTIONS = [
     (MaskedCLIPScore(ANY, square=True), "of the masked crop padded to a square and"),
     (CLIPDirectionalScore(ANY), "cos of the steps from content to picture and from 'a Photo' to the text"),
     (DeceptionRate(ANY), "share of pictures whose target is the first choice among 7 artists, micro average"),
+    (DeceptionRate(OPEN), "first choice among 7 artists and none of them, micro average"),
+    (DeceptionRate(OPEN, closed=True), "first choice among 7 artists, micro average"),
+    (DeceptionRate(OPEN, top=5), "among the first 5 of 7 artists, and above none of them, micro average"),
+    (WayToTruth(ANY), "mean share of the way from content (0) to true painting (1), by projection of features of"),
     (DeceptionRate(ANY, average="macro", top=5), "whose target is among the first 5 of 7 artists, macro average"),
     (TemporalLPIPS(ANY), "mean over all pairs"),
     (TemporalLPIPS(ANY, "macro"), "mean over clips of the mean over pairs"),

@@ -237,6 +237,29 @@ def test_deception_among_the_first(top):
     assert (f"among the first {top} of 7 artists" in metric.convention) == (top > 1)
 
 
+class Doubtful(Seven):
+    """The last of its logits stands for none of the six artists."""
+
+    artists = tuple("abcdef")
+    none = True
+
+
+def test_none_of_the_artists_is_an_answer():
+    logits = torch.zeros(4, 7)
+    logits[0, 0] = 2  # a
+    logits[1, [1, 6]] = torch.tensor([1.0, 2.0])  # nobody, and if anybody b
+    logits[2, [3, 2, 6]] = torch.tensor([3.0, 2.0, 1.0])  # d, but c rather than nobody
+    logits[3, 6] = 1
+    labels, found = torch.arange(4), {}
+    for name, options in {"open": {}, "closed": {"closed": True}, "top": {"top": 2}}.items():
+        metric = DeceptionRate(Doubtful(logits), **options)
+        metric.update(colours(*[0] * 4), labels)
+        found[name] = metric.hits.tolist()[:4]
+    assert found == {"open": [1, 0, 0, 0], "closed": [1, 1, 0, 0], "top": [1, 0, 1, 0]}
+    with pytest.raises(ImpastoError, match=r"gives \(4, 7\) for 7 artists"):
+        DeceptionRate(Doubtful(logits), "abcdefg").update(colours(*[0] * 4), labels)
+
+
 def test_of_equal_logits_the_first_counts():
     rates = []
     for top in (1, 5):

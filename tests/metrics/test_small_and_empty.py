@@ -26,8 +26,9 @@ from metrics.temporal import FlowWarpedError, TemporalLPIPS
 # Sides in pixels from which a metric measures, with the embedded networks; below, one sentence says so.
 SMALLEST = {
     "ssim": 11, "lpips": 16, "style_loss": 32, "style_l2": 32, "gram": 32, "sifid": 23, "sifid_64": 9, "chamfer": 1,
-    "clip_style": 1, "clip_picture": 1, "deception": 32, "deception_top5": 32, "temporal_lpips": 16, "fid": 16,
-    "kid": 16, "cmmd": 1, "cmmd_unbiased": 1, "csd": 16, "csd_pairwise": 16, "artfid": 16,
+    "clip_style": 1, "clip_picture": 1, "deception": 32, "deception_top5": 32, "deception_closed": 32,
+    "temporal_lpips": 16, "fid": 16, "kid": 16, "cmmd": 1, "cmmd_unbiased": 1, "csd": 16, "csd_pairwise": 16,
+    "artfid": 16,
 }  # fmt: skip
 
 
