@@ -78,7 +78,7 @@ class DeceptionRate(PerSample):
     def convention(self) -> str:
         """Return how the number is computed, in one line."""
         choice = "target is the first choice among" if self.top == 1 else f"target is among the first {self.top} of"
-        nobody = " and of none of them" if self.top == 1 else ", and above none of them"
+        nobody = " and none of them" if self.top == 1 else ", and above none of them"
         others = nobody if self.none and not self.closed else ""
         return (
             f"share of pictures whose {choice} {len(self.artists)} artists{others}, {self.average} average, classifier "

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet
+from lightning_modules.networks.artist_classifier import ArtistClassifier, BrushworkNet, build_network
 
 
 @pytest.fixture
@@ -17,6 +17,28 @@ def classifier() -> ArtistClassifier:
 def test_one_logit_for_every_artist_at_any_size(classifier: ArtistClassifier, size: tuple[int, int]) -> None:
     assert classifier.artists == ("A", "B", "C")
     assert classifier(torch.rand(2, 3, *size)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("none", [False, True])
+def test_one_more_logit_where_a_picture_may_be_nobodys(none: bool) -> None:
+    config = {"artists": ["A", "B", "C"], "widths": [4, 8], "depths": [1, 1], **({"none": True} if none else {})}
+    network = build_network(config)
+    classifier = ArtistClassifier(network, config["artists"], "random", none=none)
+    images = torch.rand(2, 3, 40, 48)
+    assert classifier.none is none
+    assert classifier(images).shape == (2, 3 + none)
+    assert classifier.features(images).shape == (2, 16)
+    torch.testing.assert_close(network.head(classifier.features(images)), classifier(images))
+
+
+def test_what_the_last_layer_of_a_vgg_sees() -> None:
+    torch.manual_seed(0)
+    network = build_network({"artists": ["A", "B"], "network": "vgg16", "none": True}).eval()
+    images = torch.rand(1, 3, 224, 224)
+    features = ArtistClassifier(network, ["A", "B"], "random", none=True).features(images)
+    assert features.shape == (1, 4096)
+    torch.testing.assert_close(network.network((images - network.mean) / network.std), network(images))
+    torch.testing.assert_close(network.network.classifier[-1](features), network(images))
 
 
 def test_it_stays_frozen_but_lets_gradients_through(classifier: ArtistClassifier) -> None:
