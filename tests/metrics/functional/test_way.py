@@ -21,7 +21,7 @@ def test_without_a_way_there_is_no_place():
 
 
 def test_what_cannot_be_compared_is_one_sentence():
-    with pytest.raises(ImpastoError, match="must be .B, D. on all sides"):
+    with pytest.raises(ImpastoError, match=r"must be \(B, D\) on all sides"):
         share_of_way(torch.ones(2, 3), torch.ones(1, 3), torch.ones(2, 3))
     with pytest.raises(ImpastoError, match="nan or infinite"):
         share_of_way(torch.full((1, 3), torch.nan), torch.ones(1, 3), torch.zeros(1, 3))
