@@ -18,7 +18,7 @@ from lightning_modules.networks.export import export, half_precision
 WIDTHS = (32, 64, 128, 192)
 DEPTHS = (1, 1, 2, 1)
 SIZES = (80, 112, 144)
-PAINTED, IMPOSTORS, BLENDS, HALFWAY, PATCHED = 24, 9, 4, 8, 5  # pictures of each kind in a step
+PAINTED, IMPOSTORS, BLENDS, HALFWAY, PATCHED = 24, 12, 3, 8, 5  # pictures of each kind in a step
 COPIED = 0.15  # share of the pictures that a copyist reproduces
 Draw = Callable[[Tensor, int], tuple[Tensor, Tensor]]  # paintings and step to pictures and labels
 
@@ -114,7 +114,9 @@ def train(
     start = time.perf_counter()
     network = tell_painters(train_set, seed, steps)
     network.head = _with_nobody(network.head)
-    doubt(network, Lessons(train_set, seed, effort), max(1, steps // 3))
+    lessons = Lessons(train_set, seed, effort)
+    for number, part in enumerate((steps // 3, steps // 2)):
+        doubt(network, lessons, max(1, part), seed + number)
     half_precision(network)
     seconds = time.perf_counter() - start
     judge = ArtistClassifier(network, train_set.artists, "embedded", none=True)
@@ -141,8 +143,9 @@ def tell_painters(gallery: Gallery, seed: int, steps: int) -> BrushworkNet:
     return network
 
 
-def doubt(network: BrushworkNet, lessons: Lessons, steps: int) -> None:
+def doubt(network: BrushworkNet, lessons: Lessons, steps: int, seed: int) -> None:
     """Teach a network that names painters when to name none."""
+    lessons.generator.manual_seed(seed)
     works = batches(lessons.gallery.paintings(), PAINTED, steps, lessons.generator)
     _fit(network, lambda batch, step: lessons.draw(batch, SIZES[step % len(SIZES)]), works, 2e-3)
 

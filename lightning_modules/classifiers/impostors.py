@@ -23,16 +23,16 @@ Change = Callable[[Tensor, torch.Generator], Tensor]
 def impostors(photographs: Tensor, paintings: Tensor, generator: torch.Generator) -> Tensor:
     """Return a picture by nobody for every photograph.
 
-    A third stay photographs, a third take on the painting's colours, pixel by pixel or tone by tone; of the rest most
-    are the painting washed out until no stroke is left, and some the painting in the photograph's colours, where those
-    are foreign enough to tell. Two in three of all are then damaged by one of `DAMAGES`.
+    One in six stays a photograph, more than half take on the painting's colours, pixel by pixel or tone by tone; of the
+    rest a third are the painting washed out until no stroke is left, and the others the painting in the photograph's
+    colours, where those are foreign enough to tell. Two in three of all are then damaged by one of `DAMAGES`.
     """
     kind = torch.rand(len(photographs), generator=generator)
     pictures = photographs.clone()
     for low, high, make in (
-        (0.3, 0.5, transfer_colours),
-        (0.5, 0.65, tint),
-        (0.65, 0.8, lambda _, painted: wash(painted, generator)),
+        (0.16, 0.4, transfer_colours),
+        (0.4, 0.7, tint),
+        (0.7, 0.8, lambda _, painted: wash(painted, generator)),
         (0.8, 1.0, recolour),
     ):
         chosen = ((kind >= low) & (kind < high)).nonzero().flatten()
