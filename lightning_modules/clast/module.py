@@ -19,6 +19,7 @@ from lightning_modules.clast.prompts import BARE, SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
+from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient
@@ -26,6 +27,7 @@ from lightning_modules.losses.style import style_loss
 from lightning_modules.losses.total_variation import total_variation
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.selective_scan import ScanOrder
+from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import (
     VGGVariant,
@@ -41,7 +43,9 @@ from lightning_modules.weights import (
 
 LEVELS = ("relu3_1", "relu4_1", "relu5_1")
 STYLE_LAYERS = ("relu1_1", "relu2_1", *LEVELS)
-BALANCED = ("content", "style", "clip", "clip_patch", "contrastive", "lpips", "tv")
+TEXTURE_LAYERS = STYLE_LAYERS[:4]
+"""What the texture critic looks at. Above it a training crop is a handful of places."""
+BALANCED = ("content", "style", "clip", "clip_patch", "contrastive", "lpips", "tv", "texture")
 """Terms of the stylised pictures. ``identity`` pulls at pictures of its own: there is nothing to balance it against."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -69,8 +73,9 @@ class CLAST(StyleTransferModule):
     """Contrastive Learning for Artist Style Transfer (arXiv 2410.09566).
 
     Args:
-        optimizer: Optimiser of everything that is trained.
+        optimizer: Optimiser of everything that is trained but the critic.
         scheduler: Learning-rate schedule, stepped every iteration.
+        critic_optimizer: Optimiser of the texture critic, needed where ``loss.texture`` has a weight.
         weights: Where the frozen encoder and CLIP come from.
         clip_model: open_clip's name of the pretrained CLIP.
         variant: ``paper`` is the released code with its quirks, so that its checkpoint paints here as there;
@@ -80,6 +85,7 @@ class CLAST(StyleTransferModule):
         decoder_norm: What normalises the decoder's layers, see `DecoderLayer`; None is ``instance`` for the variant
             ``paper`` and ``styled`` for ``impasto``.
         skips: Channels of the decoder's shallow skips; 0 for none, as in the paper.
+        noise: Whether the decoder has noise to make texture of; not in the paper.
         mixer: The scan of the fusion blocks; None is ``mamba1`` for the variant ``paper`` and ``ssd`` for ``impasto``.
         scan: Its directions.
         loss: Weight of each loss term.
@@ -111,6 +117,7 @@ class CLAST(StyleTransferModule):
         self,
         optimizer: OptimizerCallable,
         scheduler: LRSchedulerCallable | None = None,
+        critic_optimizer: OptimizerCallable | None = None,
         *,
         weights: WeightsSource = "auto",
         clip_model: str = "ViT-B-32",
@@ -119,6 +126,7 @@ class CLAST(StyleTransferModule):
         decoder_width: int = 256,
         decoder_norm: Norm | None = None,
         skips: int = 0,
+        noise: bool = False,
         mixer: MixerName | None = None,
         scan: ScanOrder = "unidi",
         loss: LossWeights = LossWeights(),
@@ -139,6 +147,7 @@ class CLAST(StyleTransferModule):
         super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.make_critic_optimizer = critic_optimizer
         self.variant = variant
         self.loss = loss
         self.patches = patches
@@ -148,6 +157,7 @@ class CLAST(StyleTransferModule):
         self.text_fraction = text_fraction
         self.identity_fraction = identity_fraction
         self.mixture_fraction = mixture_fraction
+        self.noise = noise
 
         paper = variant == "paper"
         vgg: VGGVariant = "vgg19_normalised" if paper else "vgg19"
@@ -173,8 +183,14 @@ class CLAST(StyleTransferModule):
             style_dim,
             skips=skips,
             skip_channels=[channels[name] for name in STYLE_LAYERS[:2]],
+            noise=noise,
         )
         self.proj = nn.Linear(style_dim, style_dim)
+        self.critic: TextureCritic | None = None
+        if loss.texture:
+            if critic_optimizer is None:
+                raise ImpastoError("loss.texture trains a critic: give model.critic_optimizer, as in clast/tiny.yaml.")
+            self.critic = TextureCritic({name: channels[name] for name in TEXTURE_LAYERS}, style_dim)
         self.balance = GradientBalance(
             [name for name in BALANCED if getattr(loss, name)], every=balance_every, until=balance_until
         )
@@ -194,11 +210,11 @@ class CLAST(StyleTransferModule):
         features: dict[str, Tensor] = self.encoder(images, layers)
         return features
 
-    def paint(self, features: Mapping[str, Tensor], code: Tensor) -> Tensor:
-        """Decode a picture, ``(B, 3, H, W)``, unbounded RGB, from content features and style codes ``(B, D)``."""
+    def paint(self, features: Mapping[str, Tensor], code: Tensor, seed: Tensor | None = None) -> Tensor:
+        """Decode a picture, ``(B, 3, H, W)``, unbounded RGB, from content features, style codes ``(B, D)``, noise seeds."""
         fused = self.fusion([features[name] for name in LEVELS], code)
         shallow = [features[name] for name in STYLE_LAYERS[:2]] if self.decoder.skips is not None else ()
-        picture: Tensor = self.decoder(fused, code, shallow)
+        picture: Tensor = self.decoder(fused, code, shallow, seed)
         return picture * self.output_std + self.output_mean
 
     def content_features(self, content: Tensor) -> dict[str, Tensor]:
@@ -251,8 +267,8 @@ class CLAST(StyleTransferModule):
             self.prototypes.start(artists, names, getattr(data, "paintings_per_artist", [1] * len(artists)))
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
-        """One iteration of the one optimiser."""
-        optimizer = self._optimizers()[0]
+        """One iteration of the generator and, where there is one, of the critic on the same pictures."""
+        optimizer, *critics = self._optimizers()
         with self.optimizing(optimizer) as backward:
             terms, pictures = self.loss_terms(batch)
             if self.balance.due(self.global_step):
@@ -263,6 +279,11 @@ class CLAST(StyleTransferModule):
             backward(total)
         self.log_terms({**terms, "total": total})
         self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
+        if self.critic is not None:
+            with self.optimizing(critics[0]) as backward:
+                loss = self.critic.loss()
+                backward(loss)
+            self.log_terms({"critic": loss})
 
     def loss_terms(self, batch: StyleBatch) -> tuple[dict[str, Tensor], Tensor]:
         """Return every unweighted term whose weight is not 0, and the pictures that the terms judge.
@@ -287,6 +308,8 @@ class CLAST(StyleTransferModule):
             terms["identity"] = F.l1_loss(reconstructed, batch.content[: len(reconstructed)])
         if self.loss.tv:
             terms["tv"] = total_variation(stylized)
+        if self.critic is not None:
+            terms["texture"] = self._texture_term(batch, painted, seen)
         return {name: term for name, term in terms.items() if getattr(self.loss, name)}, pictures
 
     @torch.no_grad()
@@ -320,9 +343,13 @@ class CLAST(StyleTransferModule):
         code = code if seen.mixture is None else seen.mixture.blend(code)
         own = max(1, round(self.identity_fraction * size)) if self.loss.identity and self.identity_fraction else 0
         if not own:
-            return self.paint(seen.content, code)
+            return self.paint(seen.content, code, self._draw_seeds(size))
         features = {name: torch.cat([map_, map_[:own]]) for name, map_ in seen.content.items()}
-        return self.paint(features, torch.cat([code, self.style_code(seen.embedded[:own], "image")]))
+        codes = torch.cat([code, self.style_code(seen.embedded[:own], "image")])
+        return self.paint(features, codes, self._draw_seeds(size + own))
+
+    def _draw_seeds(self, count: int) -> Tensor | None:
+        return torch.randint(2**31, (count,), device=self.device) if self.noise else None
 
     def _named_code(self, batch: StyleBatch, seen: Seen) -> Tensor:
         if self.prototypes is None:
@@ -343,6 +370,13 @@ class CLAST(StyleTransferModule):
             losses.append(content_loss(shrunk, target, self.content_layers))
         mean = torch.stack(losses).mean()
         return len(self.content_layers) * mean if self.variant == "paper" else mean  # the public code sums over layers
+
+    def _texture_term(self, batch: StyleBatch, painted: Mapping[str, Tensor], seen: Seen) -> Tensor:
+        assert self.critic is not None  # noqa: S101 - asked before
+        asked = named = cast(Tensor, self.style_code(seen.texts, "text"))
+        if seen.mixture is not None:
+            asked = seen.mixture.blend(named)
+        return self.critic.adversary(Exhibit(painted, asked, batch.artist), Exhibit(seen.style, named, batch.artist))
 
     def _clip_terms(self, batch: StyleBatch, stylized: Tensor, seen: Seen) -> dict[str, Tensor]:
         size = len(stylized)
@@ -387,15 +421,18 @@ class CLAST(StyleTransferModule):
         choices = torch.randint(len(TEMPLATES), (len(names),)).tolist()
         return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """One optimiser for everything that is trained; weight decay spares biases, norms and scan constants."""
-        trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
+    def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
+        """One optimiser for what paints and one for the critic; weight decay spares biases, norms and scan constants."""
+        critic = set() if self.critic is None else set(self.critic.parameters())
+        trained = {name: p for name, p in self.named_parameters() if p.requires_grad and p not in critic}
         spared = [name for name, p in trained.items() if p.ndim < 2 or name.endswith("A_log")]
         groups = [
             {"params": [p for name, p in trained.items() if name not in spared]},
             {"params": [trained[name] for name in spared], "weight_decay": 0.0},
         ]
-        optimizer = self.make_optimizer(groups)
+        optimizers = [self.make_optimizer(groups)]
+        if self.critic is not None and self.make_critic_optimizer is not None:
+            optimizers.append(self.make_critic_optimizer(self.critic.parameters()))
         if self.make_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+            return optimizers  # type: ignore[return-value]
+        return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """CLAST's trainable networks: channel adapters, adaLN-SSM fusion, decoder (specs of the released code, section 1a)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -8,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.losses.statistics import normalize_channels
+from lightning_modules.networks.noise import StyledNoise
 from lightning_modules.networks.selective_scan import DirectionalMixer, Mamba1Mixer, ScanOrder, SSDMixer
 
-MixerName = Literal["ssd", "mamba1"]
+MixerName = Literal["ssd", "steady", "mamba1"]
 Norm = Literal["instance", "styled"]
 
 
@@ -23,7 +25,8 @@ class AdaLNBlock(nn.Module):
     Args:
         dim: Channels of the tokens.
         style_dim: Length of the style code.
-        mixer: ``ssd`` is the chunked Mamba-2 form, ``mamba1`` the recurrence of the released code.
+        mixer: ``ssd`` is the chunked Mamba-2 form, ``steady`` the same with a mean for a state (see `SSDMixer`),
+            ``mamba1`` the recurrence of the released code.
         order: Directions of the scan.
         zero_init: Start as the identity (adaLN-Zero of DiT: SiLU before the linear map, which starts at zero).
 
@@ -40,7 +43,9 @@ class AdaLNBlock(nn.Module):
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
         self.norm = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
-        self.mixer = DirectionalMixer(SSDMixer(dim) if mixer == "ssd" else Mamba1Mixer(dim), order)
+        self.mixer = DirectionalMixer(
+            Mamba1Mixer(dim) if mixer == "mamba1" else SSDMixer(dim, steady=mixer == "steady"), order
+        )
         self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim))
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
@@ -130,20 +135,31 @@ class DecoderLayer(nn.Module):
             takes scale and shift from the style code; None is no normalisation.
         style_dim: Length of the style code.
         relu: Whether a ReLU follows.
+        noise: Number of the layer's noise, see `StyledNoise`; None adds none.
     """
 
-    def __init__(self, inputs: int, outputs: int, norm: Norm | None, style_dim: int, *, relu: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        norm: Norm | None,
+        style_dim: int,
+        *,
+        relu: bool = True,
+        noise: int | None = None,
+    ) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
         self.norm = norm
         self.relu = relu
+        self.noise = None if noise is None else StyledNoise(style_dim, outputs, noise)
         if norm == "styled":
             self.affine = nn.Linear(style_dim, 2 * outputs)
             nn.init.zeros_(self.affine.bias)
             nn.init.normal_(self.affine.weight, std=0.02)
 
-    def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` under the style code ``(B, style_dim)``."""
+    def forward(self, features: Tensor, style: Tensor, seed: Tensor) -> Tensor:
+        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` under style code ``(B, style_dim)`` and seed ``(B,)``."""
         features = self.convolution(features)
         if self.norm is not None:
             # One group a channel is instance norm, and has a kernel for either memory format.
@@ -151,6 +167,8 @@ class DecoderLayer(nn.Module):
         if self.norm == "styled":
             scale, shift = self.affine(style)[..., None, None].chunk(2, dim=1)
             features = features * (1 + scale) + shift
+        if self.noise is not None:
+            features = self.noise(features, style, seed)
         return F.relu(features) if self.relu else features
 
 
@@ -164,6 +182,7 @@ class Decoder(nn.Module):
         style_dim: Length of the style code.
         skips: Channels of instance-normalised relu1_1 and relu2_1 that join the last two stages; 0 for none.
         skip_channels: Channels of relu1_1 and relu2_1 in the encoder.
+        noise: Whether every normalised layer adds noise, see `StyledNoise`.
     """
 
     def __init__(
@@ -175,13 +194,17 @@ class Decoder(nn.Module):
         *,
         skips: int = 0,
         skip_channels: Sequence[int] = (64, 128),
+        noise: bool = False,
     ) -> None:
         super().__init__()
         fine, middle, coarse = widths
         half, quarter = hidden // 2, hidden // 4
 
+        numbers = itertools.count()
+
         def layer(inputs: int, outputs: int, norm: Norm | None, *, relu: bool = True) -> DecoderLayer:
-            return DecoderLayer(inputs, outputs, norm, style_dim, relu=relu)
+            number = next(numbers) if noise and norm is not None else None
+            return DecoderLayer(inputs, outputs, norm, style_dim, relu=relu, noise=number)
 
         self.merge = layer(coarse, middle, norm, relu=False)
         self.expand = layer(middle, hidden, norm)
@@ -193,30 +216,34 @@ class Decoder(nn.Module):
         self.skips = nn.ModuleList(GatedSkip(c, skips, style_dim) for c in skip_channels) if skips else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, fused: Sequence[Tensor], style: Tensor, shallow: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, fused: Sequence[Tensor], style: Tensor, shallow: Sequence[Tensor] = (), seed: Tensor | None = None
+    ) -> Tensor:
         """Paint.
 
         Args:
             fused: The output of `StyleFusion`.
             style: ``(B, style_dim)``.
             shallow: relu1_1 and relu2_1 of the content; only with ``skips``.
+            seed: Of every picture's noise, ``(B,)``, int64; by default 0.
 
         Returns:
             ``(B, 3, H, W)``, unbounded.
         """
+        seed = torch.zeros(len(style), dtype=torch.int64, device=style.device) if seed is None else seed
         # Convolutions and norms together take about half the time in this format, measured on a CPU with AVX-512.
         fine, middle, coarse = (map_.contiguous(memory_format=torch.channels_last) for map_ in fused)
         upsampled = F.interpolate(coarse, scale_factor=2.0, mode="bilinear")
-        features = middle + self.merge(upsampled, style)
-        features = F.interpolate(self.expand(features, style), scale_factor=2.0, mode="bilinear")
+        features = middle + self.merge(upsampled, style, seed)
+        features = F.interpolate(self.expand(features, style, seed), scale_factor=2.0, mode="bilinear")
         features = torch.cat([features, fine], dim=1)
         for layer in [*self.stage3, self.leave3]:
-            features = layer(features, style)
+            features = layer(features, style, seed)
         features = self._join(F.interpolate(features, scale_factor=2.0), 1, shallow, style)
         for layer in self.stage2:
-            features = layer(features, style)
+            features = layer(features, style, seed)
         features = self._join(F.interpolate(features, scale_factor=2.0), 0, shallow, style)
-        rgb: Tensor = self.to_rgb(self.stage1(features, style), style)
+        rgb: Tensor = self.to_rgb(self.stage1(features, style, seed), style, seed)
         return rgb
 
     def _join(self, features: Tensor, level: int, shallow: Sequence[Tensor], style: Tensor) -> Tensor:

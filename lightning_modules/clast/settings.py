@@ -17,6 +17,7 @@ class LossWeights:
         identity: Mean absolute error when a content is its own style. Not balanced: it pulls at reconstructions and
             not at the stylised pictures, and the gradient of an absolute error has one norm however small the error is.
         tv: Total variation.
+        texture: Adversary of a critic that tells painters' patches apart, see `TextureCritic`; not in the paper.
     """
 
     content: float = 1.0
@@ -27,6 +28,7 @@ class LossWeights:
     lpips: float = 0.5
     identity: float = 0.0
     tv: float = 0.0
+    texture: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -154,10 +154,11 @@ class ReflectConv(nn.Module):
         self.convolution = nn.Conv2d(inputs, outputs, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.relu = relu
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
         mode = "reflect" if min(features.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
         features = self.convolution(F.pad(features, (1, 1, 1, 1), mode=mode))
+        features = features if noise is None else features + noise
         return F.relu(features, inplace=True) if self.relu else features
 
 

@@ -1,13 +1,14 @@
 """Token mixers around the scans: Mamba-1 with the parameters of mamba-ssm, and a Mamba-2-like block."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lightning_modules.losses.precision import at_least_float32
 from lightning_modules.networks.mamba_scan import selective_scan
 from lightning_modules.networks.ssd import ssd_scan
 
@@ -129,6 +130,9 @@ class SSDMixer(nn.Module):
         d_conv: Taps of the causal convolution.
         expand: Inner channels per channel.
         chunk: Time steps in a chunk of :func:`~lightning_modules.networks.ssd.ssd_scan`.
+        steady: Whether the state is the mean of the past instead of its sum, and the past of the first token is that
+            token. A map of one colour then stays one, whatever its size; otherwise the scan begins from nothing, which
+            leaves a spot in the corner, and goes on for longer than in training on a larger picture.
 
     Raises:
         ValueError: If ``head_dim`` does not divide the inner channels.
@@ -144,6 +148,8 @@ class SSDMixer(nn.Module):
         d_conv: int = 4,
         expand: int = 2,
         chunk: int = 64,
+        *,
+        steady: bool = False,
     ) -> None:
         super().__init__()
         inner = expand * dim
@@ -152,7 +158,7 @@ class SSDMixer(nn.Module):
         if inner % head_dim:
             raise ValueError(f"head_dim {head_dim} does not divide the {inner} inner channels.")
         heads = inner // head_dim
-        self.head_dim, self.chunk = head_dim, chunk
+        self.head_dim, self.chunk, self.steady = head_dim, chunk, steady
         self.splits = (inner, inner + 2 * d_state, heads)
         self.maps = (inner, d_state, d_state)
         self.in_proj = nn.Linear(dim, sum(self.splits), bias=False)
@@ -166,17 +172,25 @@ class SSDMixer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Mix ``(B, L, C)`` tokens causally; same shape out."""
         gate, signal, steps = self.in_proj(tokens).split(self.splits, -1)
-        signal = F.silu(self.conv1d(signal))
-        x, B, C = signal.split(self.maps, -1)
-        output = ssd_scan(
-            x.unflatten(-1, (-1, self.head_dim)),
-            F.softplus(steps.float() + self.dt_bias),
-            -self.A_log.float().exp(),
-            B.unsqueeze(2),
-            C.unsqueeze(2),
-            self.D,
-            self.chunk,
-        )
+        x, B, C = F.silu(self._convolve(signal)).split(self.maps, -1)
+        x, steps = x.unflatten(-1, (-1, self.head_dim)), F.softplus(at_least_float32(steps) + self.dt_bias)
+        rates = -at_least_float32(self.A_log).exp()
+        if self.steady:
+            total = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), chunk=self.chunk)
+            output = torch.addcmul(total / self._weights(steps, rates), x, self.D[:, None])
+        else:
+            output = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), self.D, self.chunk)
         gated = output.flatten(2) * F.silu(gate)
         mixed: Tensor = self.out_proj(self.norm(gated.to(self.norm.weight.dtype)))
         return mixed
+
+    def _convolve(self, signal: Tensor) -> Tensor:
+        if not self.steady:
+            return cast(Tensor, self.conv1d(signal))
+        before = self.conv1d.kernel_size[0] - 1
+        return cast(Tensor, self.conv1d(torch.cat([signal[:, :1].expand(-1, before, -1), signal], 1))[:, before:])
+
+    def _weights(self, steps: Tensor, rates: Tensor) -> Tensor:
+        """Return the sum of what every past step still counts, ``(B, L, heads, 1)``: the scan of ones."""
+        one = steps.new_ones(*steps.shape[:2], 1, 1)
+        return ssd_scan(steps.new_ones(*steps.shape, 1), steps, rates, one, one, chunk=self.chunk).clamp_min(STEP_FLOOR)

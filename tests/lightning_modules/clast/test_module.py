@@ -2,9 +2,13 @@ import pytest
 import torch
 
 from lightning_modules.clast.settings import LossWeights, Patches
+from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.content import content_loss
 from lightning_modules.networks.selective_scan import Mamba1Mixer, SSDMixer
 from lightning_modules.types import StyleBatch
+
+
+CRITIC = {"critic_optimizer": torch.optim.SGD}
 
 
 def batch(size=4, side=48):
@@ -15,11 +19,11 @@ def batch(size=4, side=48):
     return StyleBatch(content, style, artists, names, torch.arange(size), reference)
 
 
-EVERY_TERM = LossWeights(identity=1.0, tv=1.0)
+EVERY_TERM = LossWeights(identity=1.0, tv=1.0, texture=1.0)
 
 
 def test_every_term_with_a_weight_is_computed_and_trains(small_clast):
-    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.5)
     terms, pictures = clast.loss_terms(batch())
     assert set(terms) == set(vars(EVERY_TERM))
     assert pictures.shape == (4 + 2, 3, 48, 48)  # two of the four contents are also reconstructed
@@ -31,7 +35,7 @@ def test_every_term_with_a_weight_is_computed_and_trains(small_clast):
 
 
 def test_identity_is_not_balanced_and_one_picture_is_the_least(small_clast):
-    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.17)
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.17)
     assert set(clast.balance.terms) == set(vars(EVERY_TERM)) - {"identity"}
     terms, pictures = clast.loss_terms(batch(2))  # 0.17 of two pictures rounds to none
     assert len(pictures) == 2 + 1
@@ -40,7 +44,7 @@ def test_identity_is_not_balanced_and_one_picture_is_the_least(small_clast):
 
 
 def test_without_a_share_nothing_is_reconstructed(small_clast):
-    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.0)
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.0)
     terms, pictures = clast.loss_terms(batch(2))
     assert "identity" not in terms
     assert len(pictures) == 2
@@ -55,7 +59,7 @@ def test_a_term_without_weight_is_not_computed(small_clast, monkeypatch):
 
 
 def test_training_touches_no_frozen_network(small_clast):
-    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.5)
     torch.stack(list(clast.loss_terms(batch())[0].values())).sum().backward()
     for network in (clast.encoder, clast.clip_encoder, clast.perceptual):
         assert all(p.grad is None and not p.requires_grad for p in network.parameters())
@@ -84,7 +88,7 @@ def test_patches_reach_every_corner_and_are_cut_down_to_small_pictures(small_cla
 
 
 def test_identity_reconstructs_from_the_contents_own_code(small_clast):
-    clast = small_clast(loss=EVERY_TERM, identity_fraction=0.5)
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.5)
     data = batch()
     own = clast._stylize_and_reconstruct(data, clast._look_at(data))[4:]
     with torch.no_grad():
@@ -111,7 +115,8 @@ def test_text_fraction_decides_what_the_batch_is_conditioned_on(small_clast, fra
 def test_weight_decay_spares_biases_norms_and_scan_constants(small_clast):
     clast = small_clast(mixer="mamba1")
     clast.make_optimizer = lambda groups: torch.optim.AdamW(groups, weight_decay=0.1)
-    decayed, spared = clast.configure_optimizers().param_groups
+    (optimizer,) = clast.configure_optimizers()
+    decayed, spared = optimizer.param_groups
     assert decayed["weight_decay"] == 0.1
     assert spared["weight_decay"] == 0.0
     names = {id(p): name for name, p in clast.named_parameters()}
@@ -200,3 +205,45 @@ def test_shrunken_content_is_judged_at_its_scales(small_clast):
     assert losses[2] == pytest.approx((losses[0] + losses[1]) / 2)
     halves = [clast.encode(torch.nn.functional.avg_pool2d(x, 2), layers) for x in (data.style, data.content)]
     assert losses[1] == pytest.approx(float(content_loss(*halves, layers)))
+
+
+def test_a_texture_term_needs_an_optimizer_for_its_critic(small_clast):
+    with pytest.raises(ImpastoError, match="give model.critic_optimizer"):
+        small_clast(loss=LossWeights(texture=1.0))
+
+
+def test_the_critic_has_its_own_optimizer_and_the_painter_has_none_of_it(small_clast):
+    clast = small_clast(loss=LossWeights(texture=1.0), **CRITIC)
+    painter, critic = clast.configure_optimizers()
+    held = {parameter for group in painter.param_groups for parameter in group["params"]}
+    judged = {parameter for group in critic.param_groups for parameter in group["params"]}
+    assert judged == set(clast.critic.parameters())
+    assert held == {p for p in clast.parameters() if p.requires_grad} - judged
+    assert len(small_clast().configure_optimizers()) == 1
+
+
+def test_noise_is_drawn_in_training_and_stands_still_afterwards(small_clast):
+    clast, data = small_clast(noise=True), batch()
+    for layer in (clast.decoder.merge, clast.decoder.stage1):
+        torch.nn.init.ones_(layer.noise.strength.bias)
+    seen = clast._look_at(data)
+    torch.manual_seed(0)
+    one, other = (clast._stylize_and_reconstruct(data, seen) for _ in range(2))
+    assert not torch.allclose(one, other, atol=1e-3)
+    painted = [clast.stylize(data.content, style=data.style) for _ in range(2)]
+    assert torch.equal(*painted)
+    numbers = {layer.noise.number for layer in clast.decoder.modules() if getattr(layer, "noise", None) is not None}
+    assert numbers == set(range(6))
+
+
+def test_a_picture_of_one_colour_has_no_streaks(small_clast):
+    clast = small_clast(mixer="steady", scan="bidi", variant="impasto")
+    for block in clast.fusion.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+    flat = torch.full((1, 3, 64, 96), 0.4)
+    with torch.no_grad():
+        features = clast.content_features(flat)
+        inner = {name: maps[..., 1:2, 1:2].expand_as(maps) for name, maps in features.items()}  # without borders
+        fused = clast.fusion([inner[name] for name in ("relu3_1", "relu4_1", "relu5_1")], clast.image_code(flat))
+    for maps in fused:
+        assert torch.allclose(maps, maps[..., :1, :1].expand_as(maps), atol=1e-4)

@@ -448,3 +448,32 @@ def test_order_needs_the_size_of_the_map():
 def test_arguments_follow_mamba_ssm():
     names = ", ".join(inspect.signature(selective_scan).parameters)
     assert names == "u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state, backend"
+
+
+def test_a_steady_mixer_is_a_mean_of_the_past_that_begins_with_the_first_token():
+    mixer = seeded(SSDMixer, 8, d_state=3, steady=True).double()
+    tokens = torch.randn(1, 7, 8, dtype=torch.float64)
+    gate, signal, steps = mixer.in_proj(tokens)[0].split(mixer.splits, -1)
+    taps, bias = mixer.conv1d.weight[:, 0], mixer.conv1d.bias  # channels, taps
+    outputs, rates = [], -mixer.A_log.exp()
+    total, count = torch.zeros(len(rates), mixer.head_dim, 3), torch.zeros(len(rates))
+    for t in range(7):
+        past = torch.stack([signal[max(0, t - back)] for back in range(3, -1, -1)])
+        x, B, C = torch.nn.functional.silu((past * taps.T).sum(0) + bias).split(mixer.maps)
+        x, dt = x.view(len(rates), -1), torch.nn.functional.softplus(steps[t] + mixer.dt_bias)
+        decay = (dt * rates).exp()
+        total = decay[:, None, None] * total + dt[:, None, None] * x[..., None] * B
+        count = decay * count + dt
+        y = total @ C / count[:, None] + mixer.D[:, None] * x
+        outputs.append(mixer.norm(y.flatten() * torch.nn.functional.silu(gate[t])))
+    assert torch.allclose(mixer(tokens)[0], mixer.out_proj(torch.stack(outputs)), atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 50, 400])
+def test_a_steady_mixer_leaves_equal_tokens_equal_however_many_there_are(length):
+    mixer = seeded(SSDMixer, 8, steady=True).double()
+    token = torch.randn(1, 1, 8, dtype=torch.float64)
+    mixed = mixer(token.expand(1, length, 8))
+    assert torch.allclose(mixed, mixer(token).expand_as(mixed), atol=1e-9)
+    unsteady = seeded(SSDMixer, 8).double()(token.expand(1, length, 8))
+    assert length < 50 or not torch.allclose(unsteady[:, :1], unsteady[:, -1:], atol=1e-3)

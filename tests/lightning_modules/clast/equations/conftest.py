@@ -27,8 +27,9 @@ JUDGED = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MEAN, STD = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in IMAGENET)
 ARTISTS = ("Ada Stipple", "Bob Hatch")
+CRITIC_RATE = 2e-3
 WEIGHTS = LossWeights(
-    content=1.0, style=0.7, clip=0.6, clip_patch=0.5, contrastive=0.4, lpips=0.3, identity=0.2, tv=0.1
+    content=1.0, style=0.7, clip=0.6, clip_patch=0.5, contrastive=0.4, lpips=0.3, identity=0.2, tv=0.1, texture=0.25
 )
 
 
@@ -43,6 +44,7 @@ class Draws(NamedTuple):
     mixed: list[int]  # pictures in two manners
     partner: list[int]
     weight: list[float]
+    seeds: list[int]  # of the noise, reconstructions last
 
 
 # ---- the equations ---------------------------------------------------------------------------------------------------
@@ -64,11 +66,11 @@ def look(model, picture, layers=LAYERS):
     return model.encoder((picture - MEAN) / STD if model.variant == "paper" else picture, layers)
 
 
-def paint(model, content, code):
+def paint(model, content, code, seed):
     maps = look(model, content)
     fused = model.fusion([maps[layer] for layer in LAYERS[2:]], code[None])
     shallow = [maps[layer] for layer in LAYERS[:2]] if model.decoder.skips is not None else ()
-    return model.decoder(fused, code[None], shallow) * STD + MEAN
+    return model.decoder(fused, code[None], shallow, torch.tensor([seed])) * STD + MEAN
 
 
 class Given:
@@ -160,16 +162,56 @@ def lpips(model, one, other):
     return distance
 
 
+def scores(model, picture, condition):
+    """Return the critic's scores of one picture under one condition, a map for every layer."""
+    maps, found = look(model, picture), []
+    for layer, head in model.critic.heads.items():
+        hidden = head.body(maps[layer])
+        found.append(
+            head.out(hidden) + (hidden * head.project(condition)[:, None, None]).sum(1) / len(hidden[0]) ** 0.5
+        )
+    return found
+
+
+def verdict(model, picture, condition):
+    return sum(found.mean() for found in scores(model, picture, condition)) / len(model.critic.heads)
+
+
+def asked_of(given, draws, i):
+    named = [given.code(text, given.text_mean) for text in given.texts]
+    w = draws.weight[i]
+    return w * named[i] + (1 - w) * named[draws.partner[i]]
+
+
+def literal_critic(model, batch, draws, painted):
+    """Return the critic's own loss."""
+    with torch.no_grad():
+        given = Given(model, batch, draws)
+        named = [given.code(text, given.text_mean) for text in given.texts]
+        asked = [asked_of(given, draws, i) for i in range(len(painted))]
+    b, heads = len(painted), len(model.critic.heads)
+    styles = [picture[None] for picture in batch.style]
+    foreign = [(i, j) for i in range(b) for j in range(b) if batch.artist[i] != batch.artist[j]]
+    total = 0
+    for head in range(heads):
+        real = [(1 - scores(model, styles[i], named[i])[head]).relu().mean() for i in range(b)]
+        fake = [(1 + scores(model, painted[i].detach(), asked[i])[head]).relu().mean() for i in range(b)]
+        other = [(1 + scores(model, styles[i], named[j])[head]).relu().mean() for i, j in foreign]
+        total += (sum(real) / b + (sum(fake) / b + sum(other) / len(other)) / 2) / heads
+    return total
+
+
 def literal_terms(model, batch, draws):
     """Return the terms, the painted pictures and the reconstructions."""
     with torch.no_grad():
         given = Given(model, batch, draws)
     contents, styles = ([picture[None] for picture in pictures] for pictures in (batch.content, batch.style))
     codes = given.codes(draws.by_text, draws.partner, draws.weight)
-    painted = [paint(model, content, code) for content, code in zip(contents, codes, strict=True)]
-    again = [paint(model, contents[i], given.code(given.content[i], given.image_mean)) for i in draws.own]
+    b = len(contents)
+    painted = [paint(model, contents[i], codes[i], draws.seeds[i]) for i in range(b)]
+    own = [given.code(given.content[i], given.image_mean) for i in draws.own]
+    again = [paint(model, contents[i], own[n], draws.seeds[b + n]) for n, i in enumerate(draws.own)]
 
-    b = len(painted)
     content = style = smooth = perceptual = 0
     for i, picture in enumerate(painted):
         for scale in model.content_scales:
@@ -196,6 +238,7 @@ def literal_terms(model, batch, draws):
         "lpips": perceptual,
         "identity": sum((x - contents[i]).abs().mean() for x, i in zip(again, draws.own, strict=True)) / len(again),
         "tv": smooth,
+        "texture": -sum(verdict(model, picture, asked_of(given, draws, i)) for i, picture in enumerate(painted)) / b,
     }
     return terms, painted, again
 
@@ -232,6 +275,7 @@ def noting(model):
         hooks = [
             model.fusion.register_forward_pre_hook(lambda _, inputs: notes.update(codes=inputs[1].detach())),
             model.perspective.register_forward_hook(note_patches),
+            model.decoder.register_forward_pre_hook(lambda _, inputs: notes.update(seeds=inputs[3])),
         ]
         yield notes
         for hook in hooks:
@@ -264,6 +308,7 @@ def drawn(model, batch, notes):
         [] if mixture is None else list(range(mixture.mixed)),
         [int(i) for i in partner],
         [float(w) for w in weight],
+        [0] * len(notes["pictures"]) if notes["seeds"] is None else notes["seeds"].tolist(),
     )
 
 
@@ -315,6 +360,7 @@ def build(small_clast):
     def make(**settings):
         patches = Patches(count=3, size=20, distortion=0.3, threshold=1.2)
         settings = {"loss": WEIGHTS, "patches": patches, "temperature": 0.2, "identity_fraction": 0.5} | settings
+        settings["critic_optimizer"] = partial(torch.optim.SGD, lr=CRITIC_RATE)
         clast = small_clast(**settings).double()
         for parameter in clast.parameters():
             if parameter.requires_grad:
@@ -332,5 +378,7 @@ def build(small_clast):
 @pytest.fixture
 def equations():
     """Return the functions of this file."""
-    functions = (batch, literal_terms, noting, drawn, conditioned, trained, gradients, check_equal)
-    return SimpleNamespace(weights=WEIGHTS, Draws=Draws, **{function.__name__: function for function in functions})
+    functions = (batch, literal_terms, literal_critic, noting, drawn, conditioned, trained, gradients, check_equal)
+    return SimpleNamespace(
+        weights=WEIGHTS, critic_rate=CRITIC_RATE, Draws=Draws, **{function.__name__: function for function in functions}
+    )

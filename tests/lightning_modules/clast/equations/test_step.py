@@ -68,7 +68,10 @@ def test_a_step_descends_the_sum_of_weight_times_scale_times_term(build, fit, eq
         weight = {name: getattr(equations.weights, name) * scale[name] for name in terms}
         total = sum(weight[name] * term for name, term in terms.items())
         expected = equations.gradients(twin, total)
-        stepped = {name: (state[name] - after[step][name]) / RATE for name in expected}
+        critic = equations.gradients(twin, twin.critic.loss())
+        expected |= {name: gradient for name, gradient in critic.items() if name.startswith("critic.")}
+        rates = {name: equations.critic_rate if name.startswith("critic.") else RATE for name in expected}
+        stepped = {name: (state[name] - after[step][name]) / rates[name] for name in expected}
         equations.check_equal(stepped, expected, f"step {step}", rel=1e-5)  # the balance measures in float32
     assert len(norms) == 2
     assert float(logged["train/total"]) == pytest.approx(float(total.detach()), rel=1e-5)

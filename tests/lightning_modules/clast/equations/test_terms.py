@@ -7,9 +7,15 @@ import torch
 @pytest.mark.parametrize(
     ("settings", "reference"),
     [
-        ({}, True),
+        ({"noise": True, "mixer": "steady"}, True),
         (
-            {"mixture_fraction": 0.5, "skips": 4, "content_scales": (1, 2), "content_layers": ("relu3_1", "relu4_1")},
+            {
+                "mixture_fraction": 0.5,
+                "skips": 4,
+                "noise": True,
+                "content_scales": (1, 2),
+                "content_layers": ("relu3_1", "relu4_1"),
+            },
             True,
         ),
         ({"prototype_shrinkage": 4.0, "content_layers": ("relu4_1",)}, False),
@@ -33,6 +39,10 @@ def test_every_term_and_its_gradient_are_those_of_the_equations(build, equations
     for name, term in fast.items():
         assert float(term.detach()) == pytest.approx(float(slow[name].detach()), rel=1e-9), name
         equations.check_equal(equations.gradients(clast, term), equations.gradients(clast, slow[name]), name)
+    critic = equations.literal_critic(clast, data, draws, painted)
+    found = clast.critic.loss()
+    assert float(found.detach()) == pytest.approx(float(critic.detach()), rel=1e-9)
+    equations.check_equal(equations.gradients(clast, found), equations.gradients(clast, critic), "critic")
     assert draws.own == [0, 1]
     moved = (draws.warps[1] - draws.warps[0]).abs() / 10  # in halves of a patch
     assert 0.15 < float(moved.max()) <= 0.3  # of a distortion of 0.3

@@ -33,7 +33,14 @@ def together(equations, one, other):
         warps=torch.cat([one.warps, other.warps], 2),
         **{name: getattr(one, name) + rows for name, rows in moved.items()},
         weight=one.weight + other.weight,
+        seeds=one.seeds[:HALF] + other.seeds[:HALF] + one.seeds[HALF:] + other.seeds[HALF:],
     )
+
+
+def split(draws, part):
+    """Return what a rank's critic must know of the joined draws: it judges the rank's own pictures."""
+    rows = {"sentences": draws.sentences[part], "weight": draws.weight[part]}
+    return draws._replace(**rows, partner=[i - part.start for i in draws.partner[part]])
 
 
 def rank_main(rank, port, equations, model, data, out):
@@ -87,7 +94,7 @@ def scales(model, terms, pictures):
 
 @pytest.mark.slow
 def test_a_step_on_two_ranks_is_that_of_the_equations_over_the_joined_batch(build, equations, tmp_path):
-    clast, rate = build(prototype_shrinkage=4.0, mixture_fraction=0.5), 1e-3
+    clast, rate = build(prototype_shrinkage=4.0, mixture_fraction=0.5, noise=True), 1e-3
     clast.make_optimizer = partial(torch.optim.SGD, lr=rate)
     data = equations.batch(artists=(0, 1, 0, 1))
     one, other = on_two_ranks(equations, clast, data, out=str(tmp_path / "rank"))
@@ -103,5 +110,13 @@ def test_a_step_on_two_ranks_is_that_of_the_equations_over_the_joined_batch(buil
     scale = scales(clast, terms, [[*painted[:HALF], *again[:1]], [*painted[HALF:], *again[1:]]])
     total = sum(getattr(equations.weights, name) * scale.get(name, 1.0) * term for name, term in terms.items())
     start = equations.trained(clast)
-    stepped = {name: (start[name] - after).detach() / rate for name, after in one["after"].items()}
-    equations.check_equal(stepped, equations.gradients(clast, total), "the step", rel=1e-5)  # measured in float32
+    expected, halves = equations.gradients(clast, total), (slice(0, HALF), slice(HALF, 2 * HALF))
+    critic = [
+        equations.gradients(clast, equations.literal_critic(clast, half(data, rank), split(draws, part), painted[part]))
+        for rank, part in enumerate(halves)
+    ]
+    for name in [name for name in expected if name.startswith("critic.")]:
+        expected[name] = (critic[0][name] + critic[1][name]) / 2
+    rates = {name: equations.critic_rate if name.startswith("critic.") else rate for name in expected}
+    stepped = {name: (start[name] - after).detach() / rates[name] for name, after in one["after"].items()}
+    equations.check_equal(stepped, expected, "the step", rel=1e-5)  # measured in float32

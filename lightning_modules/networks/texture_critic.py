@@ -1,0 +1,133 @@
+"""A patch discriminator that looks through the frozen encoder and knows whose manner is asked for."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.losses.adversarial import hinge_discriminator, hinge_generator
+
+Maps = Mapping[str, Tensor]
+
+
+class Exhibit(NamedTuple):
+    """Pictures before a critic.
+
+    Attributes:
+        maps: Layer name to the encoder's maps, ``(B, C, H, W)``.
+        condition: Whose manner is asked for, ``(B, D)``.
+        artist: The number of whoever has it, ``(B,)``.
+    """
+
+    maps: Maps
+    condition: Tensor
+    artist: Tensor
+
+
+class CriticHead(nn.Module):
+    """Two convolutions over one layer of the encoder and a score for every place.
+
+    ``out(h) + <project(condition), h> / sqrt(width)`` with ``h`` the hidden map.
+
+    Args:
+        channels: Of the encoder's layer.
+        condition: Length of the condition.
+        width: Channels of the hidden map.
+        stride: Of the first convolution.
+
+    Source: Miyato & Koyama 2018 (projection discriminator), eq. 9.
+    """
+
+    def __init__(self, channels: int, condition: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+        )
+        self.out = nn.Conv2d(width, 1, 1)
+        self.project = nn.Linear(condition, width, bias=False)
+        nn.init.normal_(self.project.weight, std=0.05)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, maps: Tensor, conditions: Tensor) -> Tensor:
+        """Score every picture under every condition.
+
+        Args:
+            maps: ``(B, channels, H, W)``.
+            conditions: ``(K, condition)``.
+
+        Returns:
+            ``(B, K, h, w)``.
+        """
+        hidden = self.body(maps)
+        likeness = torch.einsum("bchw,kc->bkhw", hidden, self.project(conditions))
+        scores: Tensor = self.out(hidden) + likeness / hidden.shape[1] ** 0.5
+        return scores
+
+
+class TextureCritic(nn.Module):
+    """Tell stylised pictures from paintings, and paintings from those of other painters, patch by patch.
+
+    It sees what the frozen encoder makes of the pictures at several layers, which the other losses have computed
+    already. Channel statistics cannot tell cells from dots; a patch of the maps can.
+
+    In a training step `adversary` comes first and gives the generator's term; `loss` is then the critic's own, on the
+    same pictures.
+
+    Args:
+        channels: Channels of every layer that is looked at.
+        condition: Length of the vector that says whose manner is asked for.
+        width: Channels of the hidden maps.
+
+    Source: ours for style transfer. Sauer et al. 2021 (Projected GANs), section 3, for discriminators on frozen
+        features; Reed et al. 2016, section 4.2, for true pictures under a wrong condition as a second kind of fake.
+    """
+
+    def __init__(self, channels: Mapping[str, int], condition: int, width: int = 32) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(
+            {  # the maps of the first block are as large as the picture: every second place will do
+                layer: CriticHead(count, condition, width, stride=2 if layer.startswith("relu1") else 1)
+                for layer, count in channels.items()
+            }
+        )
+        self._exhibits: tuple[Exhibit, Exhibit] | None = None
+
+    def adversary(self, painted: Exhibit, paintings: Exhibit) -> Tensor:
+        """Return the generator's loss on its pictures, and keep both exhibits for `loss`.
+
+        Args:
+            painted: What the generator made, with gradients.
+            paintings: True ones, any number of them.
+        """
+        kept = painted._replace(maps={layer: painted.maps[layer].detach() for layer in self.heads})
+        self._exhibits = kept, paintings
+        own = torch.eye(len(painted.condition), dtype=torch.bool, device=painted.condition.device)
+        return hinge_generator([scores[own] for scores in self._scores(painted)])
+
+    def loss(self) -> Tensor:
+        """Return the critic's own loss on what `adversary` was given last.
+
+        Raises:
+            RuntimeError: If `adversary` was not called since the last time.
+        """
+        if self._exhibits is None:
+            raise RuntimeError("There is nothing to judge: call adversary() first.")
+        painted, paintings = self._exhibits
+        self._exhibits = None
+        device = paintings.condition.device
+        own = torch.eye(len(paintings.condition), dtype=torch.bool, device=device)
+        foreign = paintings.artist[:, None] != paintings.artist
+        made = torch.eye(len(painted.condition), dtype=torch.bool, device=device)
+        true = self._scores(paintings)
+        return hinge_discriminator(
+            [scores[own] for scores in true],
+            [scores[made] for scores in self._scores(painted)],
+            [scores[foreign] for scores in true],
+        )
+
+    def _scores(self, exhibit: Exhibit) -> list[Tensor]:
+        return [head(exhibit.maps[layer], exhibit.condition) for layer, head in self.heads.items()]
