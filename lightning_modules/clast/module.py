@@ -109,7 +109,7 @@ class CLAST(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image", "text"})
-    loss_parts: ClassVar[tuple[str, ...]] = ("proj", "balance")
+    loss_parts: ClassVar[tuple[str, ...]] = ("proj", "balance", "critic")
     output_mean: Tensor
     output_std: Tensor
 
@@ -211,7 +211,13 @@ class CLAST(StyleTransferModule):
         return features
 
     def paint(self, features: Mapping[str, Tensor], code: Tensor, seed: Tensor | None = None) -> Tensor:
-        """Decode a picture, ``(B, 3, H, W)``, unbounded RGB, from content features, style codes ``(B, D)``, noise seeds."""
+        """Decode pictures, ``(B, 3, H, W)``, unbounded RGB.
+
+        Args:
+            features: Of the contents, from `content_features`.
+            code: Style codes, ``(B, D)``.
+            seed: Of the noise, ``(B,)``, int64; by default 0.
+        """
         fused = self.fusion([features[name] for name in LEVELS], code)
         shallow = [features[name] for name in STYLE_LAYERS[:2]] if self.decoder.skips is not None else ()
         picture: Tensor = self.decoder(fused, code, shallow, seed)
@@ -422,7 +428,7 @@ class CLAST(StyleTransferModule):
         return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
 
     def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
-        """One optimiser for what paints and one for the critic; weight decay spares biases, norms and scan constants."""
+        """One optimiser for all but the critic, and one for it; weight decay spares biases, norms and scan constants."""
         critic = set() if self.critic is None else set(self.critic.parameters())
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad and p not in critic}
         spared = [name for name, p in trained.items() if p.ndim < 2 or name.endswith("A_log")]

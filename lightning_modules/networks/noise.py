@@ -49,8 +49,8 @@ class StyledNoise(nn.Module):
         channels: Channels of the maps.
         number: Of the layer, so that no two layers share their noise.
 
-    Source: Karras et al. 2019 (StyleGAN), section 3.2, with a strength that the style sets; the issue that texture
-        networks solve so, Ulyanov et al. 2016, section 3.1.
+    Source: Karras et al. 2019 (StyleGAN), section 3.2, with a strength that the style sets; Ulyanov et al. 2016
+        (texture networks), section 3.1, for noise as what texture is made of.
     """
 
     def __init__(self, style_dim: int, channels: int, number: int) -> None:
