@@ -428,7 +428,7 @@ class CLAST(StyleTransferModule):
         return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
 
     def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
-        """One optimiser for all but the critic, and one for it; weight decay spares biases, norms and scan constants."""
+        """One optimiser for all but the critic, one for it; weight decay spares biases, norms and scan constants."""
         critic = set() if self.critic is None else set(self.critic.parameters())
         trained = {name: p for name, p in self.named_parameters() if p.requires_grad and p not in critic}
         spared = [name for name, p in trained.items() if p.ndim < 2 or name.endswith("A_log")]
