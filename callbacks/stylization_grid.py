@@ -1,7 +1,7 @@
 """StylizationGrid: a labelled picture of what the method does now, after every validation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,16 @@ class Sample:
     """One row of the grid.
 
     Attributes:
-        pictures: ``(3, H, W)``, uint8, by the names of `COLUMNS`, as far as the method has them.
+        pictures: ``(3, H, W)``, uint8, by the names of the columns, as far as the method has them.
         artist: Label.
         prompt: Caption.
+        notes: Captions of single pictures, by the same names, in place of ``prompt``.
     """
 
     pictures: Mapping[str, Tensor]
     artist: int
     prompt: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class StylizationGrid(Callback):
@@ -126,17 +128,18 @@ def choose(samples: Sequence[Sample], count: int) -> list[Sample]:
     return chosen
 
 
-def draw_grid(samples: Sequence[Sample], cell: int) -> Tensor:
+def draw_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str] = COLUMNS) -> Tensor:
     """Draw one row per sample under column titles.
 
     Args:
         samples: The rows, at least one.
         cell: Side of one picture in pixels.
+        titles: From the name of a picture to the title of its column, from left to right.
 
     Returns:
         ``(3, H, W)`` in [0, 1].
     """
-    columns = [name for name in COLUMNS if any(name in sample.pictures for sample in samples)]
+    columns = [name for name in titles if any(name in sample.pictures for sample in samples)]
     rows = [{name: _fitted(picture, cell) for name, picture in sample.pictures.items()} for sample in samples]
     heights = [max(picture.height for picture in row.values()) for row in rows]
     size = (len(columns) * (cell + GAP) + GAP, CAPTION + sum(heights) + len(rows) * (CAPTION + GAP))
@@ -144,17 +147,24 @@ def draw_grid(samples: Sequence[Sample], cell: int) -> Tensor:
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
     for column, name in enumerate(columns):
-        pen.text((GAP + column * (cell + GAP), 4), COLUMNS[name], INK, font=font)
+        pen.text((GAP + column * (cell + GAP), 4), _fit(titles[name], font, cell), INK, font=font)
     top = CAPTION
     for sample, row, height in zip(samples, rows, heights, strict=True):
         for name, picture in row.items():
             left = GAP + columns.index(name) * (cell + GAP) + (cell - picture.width) // 2
             sheet.paste(picture, (left, top + (height - picture.height) // 2))
-        caption = min(1, len(columns) - 1)  # under the condition, where there is room for two cells
-        text = _fit(sample.prompt, font, min(2, len(columns) - caption) * cell)
-        pen.text((GAP + caption * (cell + GAP), top + height + 2), text, INK, font=font)
+        for column, text, cells in _captions(sample, columns):
+            pen.text((GAP + column * (cell + GAP), top + height + 2), _fit(text, font, cells * cell), INK, font=font)
         top += height + CAPTION + GAP
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
+
+
+def _captions(sample: Sample, columns: Sequence[str]) -> list[tuple[int, str, int]]:
+    """Return column, text and width in cells of what stands under a row."""
+    if sample.notes:
+        return [(columns.index(name), text, 1) for name, text in sample.notes.items()]
+    under = min(1, len(columns) - 1)  # under the condition, where there is room for two cells
+    return [(under, sample.prompt, min(2, len(columns) - under))]
 
 
 def _fitted(picture: Tensor, side: int) -> Image.Image:

@@ -92,3 +92,11 @@ def test_it_stays_silent_where_it_should(tmp_path, attribute, value):
     setattr(trainer, attribute, value)
     validate(StylizationGrid(), trainer, [0, 1])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("notes", "inked"), [({"b": "note"}, [True, False]), ({}, [False, True])])
+def test_notes_stand_under_single_pictures_else_the_prompt_under_the_second(notes, inked):
+    drawn = draw_grid([Sample({"a": picture(0), "b": picture(0)}, 0, "p", notes)], cell=60, titles={"b": "B", "a": "A"})
+    assert drawn.shape == (3, 22 + 40 + 28, 2 * 66 + 6)
+    captions = [drawn[:, 62:, left : left + 60] for left in (6, 72)]
+    assert [float(caption.min()) < 1 for caption in captions] == inked
