@@ -1,0 +1,102 @@
+"""Who paints: every trained method, once for each way in which it can be told a style."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from benchmarks.meter import Meter
+from experiments.painting.inference import find_checkpoint, load_model, paint
+from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import checkpoint_class
+from lightning_modules.types import Condition
+
+WORDS: dict[Condition, str] = {"text": "by name", "image": "by picture"}
+
+
+class Task(NamedTuple):
+    """One picture to paint.
+
+    Attributes:
+        content: ``(3, H, W)``, uint8.
+        style: ``(3, h, w)``, uint8.
+        prompt: The painter's name, where he has one.
+    """
+
+    content: Tensor
+    style: Tensor
+    prompt: str | None
+
+
+class Stylist(Protocol):
+    """Somebody who paints.
+
+    Attributes:
+        name: For tables and titles.
+        takes: What he looks at, ``text`` or ``image``.
+    """
+
+    name: str
+    takes: Condition
+
+    def paint(self, tasks: Sequence[Task]) -> tuple[list[Tensor], list[float]]:
+        """Return the paintings, each ``(3, H, W)``, uint8, of its content's size, and the CPU seconds of each."""
+
+
+class Method:
+    """A method of this repo, which paints one picture at a time, as `impasto stylize` does.
+
+    Args:
+        name: What to call it.
+        model: The trained method.
+        takes: Which of its conditions it is given.
+    """
+
+    def __init__(self, name: str, model: StyleTransferModule, takes: Condition) -> None:
+        self.name = f"{name} {WORDS[takes]}"
+        self.model = model
+        self.takes = takes
+
+    def paint(self, tasks: Sequence[Task]) -> tuple[list[Tensor], list[float]]:
+        """Paint; see `Stylist`."""
+        meter, painted = Meter(torch.device("cpu"), 0), []
+        self._paint(tasks[0])  # what is made once, such as a table of a scan's positions, is not painting
+        seconds = [meter.seconds(lambda task=task: painted.append(self._paint(task))) for task in tasks]  # type: ignore[misc]
+        return painted, seconds
+
+    def _paint(self, task: Task) -> Tensor:
+        style = task.style / 255 if self.takes == "image" else None
+        prompt = task.prompt if self.takes == "text" else None
+        return eight_bits(paint(self.model, task.content / 255, style=style, prompt=prompt))
+
+
+def eight_bits(picture: Tensor) -> Tensor:
+    """Return a picture in [0, 1] as the file of it would be, uint8: every contender is judged by such."""
+    return (picture * 255 + 0.5).to(torch.uint8)
+
+
+def open_methods(checkpoints: dict[str, str], conditions: Sequence[Condition]) -> list[Stylist]:
+    """Return every method once for each condition that it takes.
+
+    Args:
+        checkpoints: Name to checkpoint, or to the folder of a run.
+        conditions: Those that are wanted.
+
+    Raises:
+        ImpastoError: If a checkpoint cannot be read.
+    """
+    models = {name: load_model(Path(path), "cpu") for name, path in checkpoints.items()}
+    return [Method(name, model, by) for name, model in models.items() for by in conditions if by in model.conditions]
+
+
+def newest_runs(runs: Path = Path("runs")) -> dict[str, str]:
+    """Return the newest run of every method that restyles pictures, by the method's name."""
+    latest = {path.parent.name: path for path in sorted(runs.glob("*/latest"))}
+    found = {name: path for name, path in latest.items() if any((path / "checkpoints").glob("*.ckpt"))}
+    return {
+        name: str(path)
+        for name, path in found.items()
+        if issubclass(checkpoint_class(find_checkpoint(path)), StyleTransferModule)
+    }

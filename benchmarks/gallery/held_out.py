@@ -1,0 +1,66 @@
+"""The pairs that every contender paints: those on which a training with the tiny profile is validated."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from torch import Tensor
+
+from benchmarks.contenders.stylists import Task, eight_bits
+from datamodules.sources import ProceduralArt
+from datamodules.style_transfer import StyleTransferDataModule
+
+PROFILE = Path(__file__).resolve().parents[2] / "experiments" / "clast" / "tiny.yaml"
+SETTINGS = ("val_size", "pairs_per_content")
+
+
+class HeldOut(NamedTuple):
+    """Pairs of ProceduralArt's validation split, of which no training has seen either side.
+
+    Attributes:
+        tasks: Content, style painting of another content, and the painter's name.
+        truths: The contents as these painters painted them, ``(N, 3, H, W)``, uint8.
+        artists: The painters' numbers, ``(N,)``, int64.
+    """
+
+    tasks: list[Task]
+    truths: Tensor
+    artists: Tensor
+
+    @property
+    def contents(self) -> Tensor:
+        """Return all contents, ``(N, 3, H, W)``, uint8."""
+        return torch.stack([task.content for task in self.tasks])
+
+    @property
+    def styles(self) -> Tensor:
+        """Return all style paintings, ``(N, 3, H, W)``, uint8."""
+        return torch.stack([task.style for task in self.tasks])
+
+    def first_style(self) -> dict[str, Tensor]:
+        """Return one style painting of every painter, by name, in the order of their numbers."""
+        first = {}
+        for task, number in zip(self.tasks, self.artists.tolist(), strict=True):
+            first.setdefault((number, str(task.prompt)), task.style)
+        return {name: first[number, name] for number, name in sorted(first)}
+
+
+def open_data(source: ProceduralArt) -> StyleTransferDataModule:
+    """Return the data module of the tiny profile, ready to validate; what is missing of the pictures is painted."""
+    profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))["data"]["init_args"]
+    data = StyleTransferDataModule(source, source, workers=0, **{name: profile[name] for name in SETTINGS})
+    data.prepare_data()
+    data.setup("validate")
+    return data
+
+
+def read_pairs(data: StyleTransferDataModule) -> HeldOut:
+    """Read the validation pairs of a data module."""
+    tasks, truths, artists = [], [], []
+    for batch in data.val_dataloader():
+        pictures = (eight_bits(images) for images in (batch.content, batch.style))
+        tasks += [Task(*parts) for parts in zip(*pictures, batch.prompt, strict=True)]
+        truths.append(eight_bits(batch.truth))
+        artists.append(batch.artist)
+    return HeldOut(tasks, torch.cat(truths), torch.cat(artists))
