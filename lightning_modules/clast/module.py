@@ -13,7 +13,7 @@ from lightning_modules.base import StyleTransferModule
 from lightning_modules.clast.balance import GradientBalance
 from lightning_modules.clast.losses import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
-from lightning_modules.clast.networks import Decoder, MixerName, Norm, StyleFusion
+from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares
 from lightning_modules.clast.prompts import BARE, SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
@@ -25,6 +25,7 @@ from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
 from lightning_modules.losses.total_variation import total_variation
+from lightning_modules.networks.decoder_layer import Norm
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.selective_scan import ScanOrder
 from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
