@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.clast.balance import GradientBalance
-from lightning_modules.clast.losses import directional_clip_loss
+from lightning_modules.clast.losses import Shown, directional_clip_loss, shrunken_content_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares
@@ -20,7 +20,6 @@ from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
 from lightning_modules.errors import ImpastoError
-from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
@@ -29,6 +28,7 @@ from lightning_modules.networks.decoder_layer import Norm
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.selective_scan import ScanOrder
 from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
+from lightning_modules.optim.decay import decay_groups
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import (
     VGGVariant,
@@ -304,7 +304,14 @@ class CLAST(StyleTransferModule):
         painted = self.encode(stylized, STYLE_LAYERS)
         target = seen.style if seen.mixture is None else seen.mixture.style_statistics(seen.style)
         terms = {
-            "content": self._content_term(batch.content, stylized, seen.content, painted),
+            "content": shrunken_content_loss(
+                lambda pictures: self.encode(pictures, self.content_layers),
+                Shown(stylized, painted),
+                Shown(batch.content, seen.content),
+                self.content_layers,
+                self.content_scales,
+                total=self.variant == "paper",  # the public code sums over layers
+            ),
             "style": style_loss(painted, target),
         }
         terms |= self._clip_terms(batch, stylized, seen)
@@ -363,21 +370,6 @@ class CLAST(StyleTransferModule):
             return cast(Tensor, self.style_code(seen.texts, "text"))
         return cast(Tensor, self.style_code(self._prototypes(batch.artist), "image"))
 
-    def _content_term(
-        self, content: Tensor, stylized: Tensor, known: Mapping[str, Tensor], painted: Mapping[str, Tensor]
-    ) -> Tensor:
-        losses = []
-        for scale in self.content_scales:
-            if scale == 1:
-                losses.append(content_loss(painted, known, self.content_layers))
-                continue
-            with torch.no_grad():
-                target = self.encode(F.avg_pool2d(content, scale), self.content_layers)
-            shrunk = self.encode(F.avg_pool2d(stylized, scale), self.content_layers)
-            losses.append(content_loss(shrunk, target, self.content_layers))
-        mean = torch.stack(losses).mean()
-        return len(self.content_layers) * mean if self.variant == "paper" else mean  # the public code sums over layers
-
     def _texture_term(self, batch: StyleBatch, painted: Mapping[str, Tensor], seen: Seen) -> Tensor:
         assert self.critic is not None  # noqa: S101 - asked before
         asked = named = cast(Tensor, self.style_code(seen.texts, "text"))
@@ -431,13 +423,8 @@ class CLAST(StyleTransferModule):
     def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
         """One optimiser for all but the critic, one for it; weight decay spares biases, norms and scan constants."""
         critic = set() if self.critic is None else set(self.critic.parameters())
-        trained = {name: p for name, p in self.named_parameters() if p.requires_grad and p not in critic}
-        spared = [name for name, p in trained.items() if p.ndim < 2 or name.endswith("A_log")]
-        groups = [
-            {"params": [p for name, p in trained.items() if name not in spared]},
-            {"params": [trained[name] for name in spared], "weight_decay": 0.0},
-        ]
-        optimizers = [self.make_optimizer(groups)]
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad and p not in critic]
+        optimizers = [self.make_optimizer(decay_groups(trained, spared="A_log"))]
         if self.critic is not None and self.make_critic_optimizer is not None:
             optimizers.append(self.make_critic_optimizer(self.critic.parameters()))
         if self.make_scheduler is None:

@@ -98,7 +98,7 @@ def test_copyists_learn_to_copy(gallery):
 
 
 def test_the_file_knows_that_a_picture_may_be_nobodys(gallery, tmp_path):
-    figures = classifier.train(gallery, make_gallery(1, contents=2), tmp_path, seed=0, steps=3, effort=1)
+    figures = classifier.train(gallery, make_gallery(1, contents=2), tmp_path, seed=0, steps=2, doubts=(1, 1), effort=1)
     config = json.loads((tmp_path / "artist_classifier.json").read_text())
     assert config["none"] is True
     assert config["measured"] == figures
