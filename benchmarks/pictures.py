@@ -158,9 +158,9 @@ def write_tables(
 
 def write_strips(pairs: HeldOut, rows: dict[str, Painted], folder: Path) -> None:
     """Write one row of small pictures a contender, and one of the style paintings."""
-    for name, pictures in {**{who: painted.pictures for who, painted in rows.items()}, "style": pairs.styles}.items():
+    for name, pictures in [*((who, them.pictures) for who, them in rows.items()), ("style", [*pairs.styles])]:
         # JPEG: as PNG, such a row takes three times as much, and many of them lie in the repository.
-        write_image(strip(pairs, list(pictures), cell=SMALL), folder / f"{slug(name)}.jpg")
+        write_image(strip(pairs, pictures, cell=SMALL), folder / f"{slug(name)}.jpg")
 
 
 def paint_photographs(options: argparse.Namespace) -> None:

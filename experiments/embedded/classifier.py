@@ -131,8 +131,8 @@ def train(
     seconds = time.perf_counter() - start
     judge = ArtistClassifier(network, train_set.artists, "embedded", none=bool(doubts))
     figures = {**measure(judge, held_out), "seconds": round(seconds, 1), "seed": seed, "steps": steps}
-    config = {"artists": train_set.artists, "widths": WIDTHS, "depths": DEPTHS, "measured": figures}
-    config |= {"none": True} if doubts else {}
+    shape = {"widths": WIDTHS, "depths": DEPTHS, **({"none": True} if doubts else {})}
+    config = {"artists": train_set.artists, **shape, "measured": figures}
     export(network, config, folder / "artist_classifier.safetensors")
     return figures
 

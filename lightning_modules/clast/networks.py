@@ -134,7 +134,8 @@ class Decoder(nn.Module):
         style_dim: Length of the style code.
         skips: Channels of instance-normalised relu1_1 and relu2_1 that join the last two stages; 0 for none.
         skip_channels: Channels of relu1_1 and relu2_1 in the encoder.
-        noise: Whether every normalised layer adds noise, see `StyledNoise`.
+        noise: Whether every normalised layer adds noise, see `StyledNoise`. The last two doublings are bilinear then:
+            nearest neighbours make blocks of the noise, and bricks of the blocks.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class Decoder(nn.Module):
         fine, middle, coarse = widths
         half, quarter = hidden // 2, hidden // 4
 
+        self.doubling = "bilinear" if noise else "nearest"
         numbers = itertools.count()
 
         def layer(inputs: int, outputs: int, norm: Norm | None, *, relu: bool = True) -> DecoderLayer:
@@ -191,10 +193,10 @@ class Decoder(nn.Module):
         features = torch.cat([features, fine], dim=1)
         for layer in [*self.stage3, self.leave3]:
             features = layer(features, style, seed)
-        features = self._join(F.interpolate(features, scale_factor=2.0), 1, shallow, style)
+        features = self._join(F.interpolate(features, scale_factor=2.0, mode=self.doubling), 1, shallow, style)
         for layer in self.stage2:
             features = layer(features, style, seed)
-        features = self._join(F.interpolate(features, scale_factor=2.0), 0, shallow, style)
+        features = self._join(F.interpolate(features, scale_factor=2.0, mode=self.doubling), 0, shallow, style)
         rgb: Tensor = self.to_rgb(self.stage1(features, style, seed), style, seed)
         return rgb
 

@@ -15,7 +15,8 @@ def decay_groups(
         parameters: Names and parameters.
         spared: Ends of names of matrices that must not decay, such as the rates of a scan.
     """
-    kept, decayed = [], []
+    kept: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for name, parameter in parameters:
         (kept if parameter.ndim < 2 or name.endswith(spared) else decayed).append(parameter)
     return [{"params": decayed}, {"params": kept, "weight_decay": 0.0}]

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from lightning_modules.clast.networks import Decoder, StyleFusion
+from lightning_modules.networks.noise import place_noise
 
 WIDTHS, HIDDEN, DIM = (4, 6, 10), 16, 8
 
@@ -14,7 +15,19 @@ def conv(layer, maps):
     return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="reflect"), convolution.weight, convolution.bias)
 
 
+SEED = torch.tensor([3, 8])
+
+
 def normal(layer, maps, style):
+    maps = affine(layer, maps, style)
+    if layer.noise is None:
+        return maps
+    strength = style @ layer.noise.strength.weight.T + layer.noise.strength.bias
+    noise = place_noise(SEED + layer.noise.number, *maps.shape[-2:]).double()
+    return maps + strength[..., None, None] * noise
+
+
+def affine(layer, maps, style):
     mean = maps.mean((2, 3), keepdim=True)
     maps = (maps - mean) / ((maps - mean).square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
     if layer.norm == "instance":
@@ -53,9 +66,10 @@ def double():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("skips", [0, 3])
-@pytest.mark.parametrize("norm", ["instance", "styled"])
-def test_the_decoder_is_that_of_the_released_code(norm, skips):
-    decoder = Decoder(WIDTHS, HIDDEN, norm, DIM, skips=skips, skip_channels=(5, 7))
+@pytest.mark.parametrize(("norm", "noise"), [("instance", False), ("styled", False), ("styled", True)])
+def test_the_decoder_is_that_of_the_released_code_but_for_noise(norm, noise, skips):
+    decoder = Decoder(WIDTHS, HIDDEN, norm, DIM, skips=skips, skip_channels=(5, 7), noise=noise)
+    double = bilinear if noise else nearest
     style = torch.randn(2, DIM)
     fine, middle, coarse = (torch.randn(2, width, 8 // 2**k, 12 // 2**k) for k, width in enumerate(WIDTHS))
     shallow = [torch.randn(2, 5, 32, 48), torch.randn(2, 7, 16, 24)]
@@ -65,14 +79,14 @@ def test_the_decoder_is_that_of_the_released_code(norm, skips):
     x = torch.cat([x, fine], 1)
     first, second = decoder.stage3
     x = conv(second, normal(first, conv(first, x), style).relu()).relu()
-    x = nearest(normal(decoder.leave3, conv(decoder.leave3, x), style).relu())
+    x = double(normal(decoder.leave3, conv(decoder.leave3, x), style).relu())
     first, second = decoder.stage2
     x = torch.cat([x, skip(decoder, 1, shallow, style)], 1) if skips else x
-    x = nearest(normal(second, conv(second, conv(first, x).relu()), style).relu())
+    x = double(normal(second, conv(second, conv(first, x).relu()), style).relu())
     x = torch.cat([x, skip(decoder, 0, shallow, style)], 1) if skips else x
     x = normal(decoder.stage1, conv(decoder.stage1, x), style).relu()
     expected = conv(decoder.to_rgb, x)
-    assert torch.allclose(decoder((fine, middle, coarse), style, shallow), expected, atol=1e-12)
+    assert torch.allclose(decoder((fine, middle, coarse), style, shallow, SEED), expected, atol=1e-12)
 
 
 @pytest.mark.usefixtures("double")
