@@ -23,24 +23,37 @@ def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
     return -torch.stack([at_least_float32(scores).mean() for scores in fake]).mean()
 
 
-def hinge_discriminator(real: Sequence[Tensor], *fakes: Sequence[Tensor]) -> Tensor:
+def hinge_discriminator(
+    real: Sequence[Tensor], fake: Sequence[Tensor], foreign: Sequence[Tensor] = (), weight: Tensor | None = None
+) -> Tensor:
     """Return ``mean(max(0, 1 - D(real))) + mean(max(0, 1 + D(fake)))``, averaged over heads.
 
     Args:
         real: Scores of each head on what it shall take for real, any shape.
-        *fakes: The same of each kind of what it shall not; all kinds count the same. An empty kind is left out.
+        fake: The same on what the generator made.
+        foreign: The same on a second kind of fakes, ``(B, K, ...)``: true pictures under conditions that are not
+            theirs. Both kinds count the same.
+        weight: How much every pair of these counts, ``(B, K)``, not negative; where all are 0 there is one kind.
 
     Returns:
         A scalar, at least 0; 2 where it knows nothing.
 
-    Source: Lim & Ye 2017 (Geometric GAN), eq. 11; Miyato et al. 2018, eq. 16.
+    Source: Lim & Ye 2017 (Geometric GAN), eq. 11; Miyato et al. 2018, eq. 16; the second kind is that of Reed et al.
+        2016 (GAN-CLS), algorithm 1.
 
     Examples:
         >>> float(hinge_discriminator([torch.tensor([2.0, 0.0])], [torch.tensor([0.0])]))
         1.5
     """
-    losses = []
-    for own, *others in zip(real, *fakes, strict=True):
-        rejected = [F.relu(1 + at_least_float32(scores)).mean() for scores in others if scores.numel()]
-        losses.append(F.relu(1 - at_least_float32(own)).mean() + torch.stack(rejected).mean())
-    return torch.stack(losses).mean()
+    accepted = [F.relu(1 - at_least_float32(scores)).mean() for scores in real]
+    rejected = [F.relu(1 + at_least_float32(scores)).mean() for scores in fake]
+    if weight is not None:
+        rejected = [_with_foreign(*pair, weight) for pair in zip(rejected, foreign, strict=True)]
+    return torch.stack(accepted).mean() + torch.stack(rejected).mean()
+
+
+def _with_foreign(rejected: Tensor, scores: Tensor, weight: Tensor) -> Tensor:
+    each = F.relu(1 + at_least_float32(scores)).flatten(2).mean(2)  # B, K
+    count = weight.sum()
+    mean = (each * weight).sum() / count.clamp_min(1)
+    return torch.where(count > 0, (rejected + mean) / 2, rejected)  # asks nothing back from an accelerator

@@ -105,8 +105,7 @@ class TextureCritic(nn.Module):
         """
         kept = painted._replace(maps={layer: painted.maps[layer].detach() for layer in self.heads})
         self._exhibits = kept, paintings
-        own = torch.eye(len(painted.condition), dtype=torch.bool, device=painted.condition.device)
-        return hinge_generator([scores[own] for scores in self._scores(painted)])
+        return hinge_generator([_own(scores) for scores in self._scores(painted)])
 
     def loss(self) -> Tensor:
         """Return the critic's own loss on what `adversary` was given last.
@@ -118,16 +117,14 @@ class TextureCritic(nn.Module):
             raise RuntimeError("There is nothing to judge: call adversary() first.")
         painted, paintings = self._exhibits
         self._exhibits = None
-        device = paintings.condition.device
-        own = torch.eye(len(paintings.condition), dtype=torch.bool, device=device)
-        foreign = paintings.artist[:, None] != paintings.artist
-        made = torch.eye(len(painted.condition), dtype=torch.bool, device=device)
-        true = self._scores(paintings)
-        return hinge_discriminator(
-            [scores[own] for scores in true],
-            [scores[made] for scores in self._scores(painted)],
-            [scores[foreign] for scores in true],
-        )
+        true, made = self._scores(paintings), self._scores(painted)
+        foreign = (paintings.artist[:, None] != paintings.artist).float()
+        return hinge_discriminator([_own(scores) for scores in true], [_own(scores) for scores in made], true, foreign)
 
     def _scores(self, exhibit: Exhibit) -> list[Tensor]:
         return [head(exhibit.maps[layer], exhibit.condition) for layer, head in self.heads.items()]
+
+
+def _own(scores: Tensor) -> Tensor:
+    """Return the scores of pictures under their own conditions, ``(h, w, B)``, of ``(B, B, h, w)``."""
+    return scores.diagonal(dim1=0, dim2=1)

@@ -35,6 +35,7 @@ from metrics.sifid import SIFID
 from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
 from metrics.temporal import FlowWarpedError, TemporalLPIPS
+from metrics.way import WayToTruth
 
 BAD = (torch.nan, torch.inf, -torch.inf)
 N = 4
@@ -66,6 +67,8 @@ class Broken(nn.Module):
     def encode_image(self, images):
         return self.spoilt(images.mean((2, 3)))
 
+    features = encode_image
+
     def encode_text(self, texts):
         return torch.ones(len(texts), 3)
 
@@ -93,6 +96,7 @@ NETWORKS = {
     MaskedCLIPScore: lambda bad: MaskedCLIPScore(Broken(bad)).update(A, ["x"] * N, torch.ones(N, 32, 32)),
     CLIPDirectionalScore: lambda bad: CLIPDirectionalScore(Broken(bad)).update(A, B, ["x"] * N),
     DeceptionRate: lambda bad: DeceptionRate(Broken(bad)).update(A, ["Ada"] * N),
+    WayToTruth: lambda bad: WayToTruth(Broken(bad)).update(A, B, pictures(2)),
     TemporalLPIPS: lambda bad: TemporalLPIPS(Broken(bad)).update(A, CLIP),
     FrechetDistance: lambda bad: sets(FrechetDistance(Broken(bad))),
     KID: lambda bad: sets(KID(Broken(bad))),

@@ -124,7 +124,7 @@ def test_the_figures_are_shares_of_what_they_say():
         ArtistClassifier(Reddish(), ARTISTS, "embedded", none=True), Gallery(plain, *list(vars(held_out).values())[1:])
     )
     assert figures["named_photographs"] == figures["floor"] == 0
-    assert figures["named_palette"] > 0.5  # colour alone fools it
+    assert figures["named_palette"] >= 0.5  # colour alone fools it
     assert {"accuracy", "accuracy_crops_96", "named_stroke", "named_impostors"} <= figures.keys()
 
 

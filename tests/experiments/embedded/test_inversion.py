@@ -16,7 +16,7 @@ def gallery() -> Gallery:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(8, 3, 6, 6, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size=(256, 256), mode="bicubic").clamp(0, 1).mul(255).byte()
-    return Gallery(images, torch.full((8,), -1), ("",) * 8, (), ())
+    return Gallery(images, torch.full((8,), -1), ("",) * 8, torch.arange(8), (), ())
 
 
 def encoder() -> VGGEncoder:

@@ -173,6 +173,7 @@ class LittleVGG(nn.Module):
     def __init__(self, num_classes):
         super().__init__()
         self.features = nn.Conv2d(3, 4, 3)
+        self.avgpool = nn.Identity()
         self.classifier = nn.Sequential(nn.Identity(), nn.Linear(4 * 222 * 222, num_classes))
 
     def forward(self, images):
