@@ -130,9 +130,10 @@ class SSDMixer(nn.Module):
         d_conv: Taps of the causal convolution.
         expand: Inner channels per channel.
         chunk: Time steps in a chunk of :func:`~lightning_modules.networks.ssd.ssd_scan`.
-        steady: Whether the state is the mean of the past instead of its sum, and the past of the first token is that
+        steady: Whether the output is a mean of the past instead of its sum, and the past of the first token is that
             token. A map of one colour then stays one, whatever its size; otherwise the scan begins from nothing, which
-            leaves a spot in the corner, and goes on for longer than in training on a larger picture.
+            leaves a spot in the corner, and goes on for longer than in training on a larger picture. The sum is divided
+            by ``(1 - exp(A T)) / -A`` with T the steps so far, what a constant would add up to in continuous time.
 
     Raises:
         ValueError: If ``head_dim`` does not divide the inner channels.
@@ -177,7 +178,8 @@ class SSDMixer(nn.Module):
         rates = -at_least_float32(self.A_log).exp()
         if self.steady:
             total = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), chunk=self.chunk)
-            output = torch.addcmul(total / self._weights(steps, rates), x, self.D[:, None])
+            weight = torch.expm1(rates * steps.cumsum(1)) / rates  # b, L, heads
+            output = torch.addcmul(total / weight.unsqueeze(-1), x, self.D[:, None])
         else:
             output = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), self.D, self.chunk)
         gated = output.flatten(2) * F.silu(gate)
@@ -189,8 +191,3 @@ class SSDMixer(nn.Module):
             return cast(Tensor, self.conv1d(signal))
         before = self.conv1d.kernel_size[0] - 1
         return cast(Tensor, self.conv1d(torch.cat([signal[:, :1].expand(-1, before, -1), signal], 1))[:, before:])
-
-    def _weights(self, steps: Tensor, rates: Tensor) -> Tensor:
-        """Return the sum of what every past step still counts, ``(B, L, heads, 1)``: the scan of ones."""
-        one = steps.new_ones(*steps.shape[:2], 1, 1)
-        return ssd_scan(steps.new_ones(*steps.shape, 1), steps, rates, one, one, chunk=self.chunk).clamp_min(STEP_FLOOR)

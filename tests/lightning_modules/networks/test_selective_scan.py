@@ -456,14 +456,15 @@ def test_a_steady_mixer_is_a_mean_of_the_past_that_begins_with_the_first_token()
     gate, signal, steps = mixer.in_proj(tokens)[0].split(mixer.splits, -1)
     taps, bias = mixer.conv1d.weight[:, 0], mixer.conv1d.bias  # channels, taps
     outputs, rates = [], -mixer.A_log.exp()
-    total, count = torch.zeros(len(rates), mixer.head_dim, 3), torch.zeros(len(rates))
+    total, elapsed = torch.zeros(len(rates), mixer.head_dim, 3), torch.zeros(len(rates))
     for t in range(7):
         past = torch.stack([signal[max(0, t - back)] for back in range(3, -1, -1)])
         x, B, C = torch.nn.functional.silu((past * taps.T).sum(0) + bias).split(mixer.maps)
         x, dt = x.view(len(rates), -1), torch.nn.functional.softplus(steps[t] + mixer.dt_bias)
         decay = (dt * rates).exp()
         total = decay[:, None, None] * total + dt[:, None, None] * x[..., None] * B
-        count = decay * count + dt
+        elapsed = elapsed + dt
+        count = (1 - (elapsed * rates).exp()) / -rates
         y = total @ C / count[:, None] + mixer.D[:, None] * x
         outputs.append(mixer.norm(y.flatten() * torch.nn.functional.silu(gate[t])))
     assert torch.allclose(mixer(tokens)[0], mixer.out_proj(torch.stack(outputs)), atol=1e-12)
