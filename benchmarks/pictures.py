@@ -1,7 +1,7 @@
 """Let every painter paint the same held-out pairs, judge all by the same judges, and lay the pictures side by side.
 
 python -m benchmarks.pictures --out report/pictures
-python -m benchmarks.pictures --checkpoint before=runs/clast/a after=runs/clast/b --by text --strips docs/images
+python -m benchmarks.pictures --checkpoint before=runs/clast/a after=runs/clast/b --by text --strips docs/pictures
 python -m benchmarks.pictures --photos photos --painters 6 --out report/photographs
 
 The 72 pairs are those on which the tiny profiles validate; no training has seen either side. Without --checkpoint, all
