@@ -1,13 +1,8 @@
-"""What CLAST alone asks of its pictures: to move in CLIP space as the words do, and to show things at some scales."""
+"""What CLAST alone asks of its pictures: to move in CLIP space as the words do."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.losses.content import content_loss
 from lightning_modules.losses.precision import at_least_float32, without_autocast
 
 
@@ -43,46 +38,3 @@ def directional_clip_loss(
         )
         loss = 1 - F.cosine_similarity(image - source_image, text - source_text, dim=-1)
     return loss if threshold is None else loss.where(loss >= threshold, 0.0)
-
-
-class Shown(NamedTuple):
-    """Pictures ``(B, 3, H, W)`` and what the encoder makes of them, by layer."""
-
-    pictures: Tensor
-    maps: Mapping[str, Tensor]
-
-
-def shrunken_content_loss(
-    encode: Callable[[Tensor], Mapping[str, Tensor]],
-    painted: Shown,
-    content: Shown,
-    layers: Sequence[str],
-    scales: Sequence[int],
-    *,
-    total: bool = False,
-) -> Tensor:
-    """Return the content loss, averaged over pictures that are shrunk by several factors.
-
-    Where brush strokes are as large as things, shrunken pictures show the things and not the strokes.
-
-    Args:
-        encode: Returns the maps of ``layers`` of pictures ``(B, 3, H, W)``.
-        painted: The stylised pictures.
-        content: What they show.
-        layers: See `content_loss`.
-        scales: Factors; 1 takes the maps that are there.
-        total: Sum over layers, as the released code does, instead of averaging.
-
-    Returns:
-        A scalar, at least 0.
-    """
-    losses = []
-    for scale in scales:
-        if scale == 1:
-            losses.append(content_loss(painted.maps, content.maps, layers))
-            continue
-        with torch.no_grad():
-            target = encode(F.avg_pool2d(content.pictures, scale))
-        losses.append(content_loss(encode(F.avg_pool2d(painted.pictures, scale)), target, layers))
-    mean = torch.stack(losses).mean()
-    return len(layers) * mean if total else mean

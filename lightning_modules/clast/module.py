@@ -10,8 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.clast.balance import GradientBalance
-from lightning_modules.clast.losses import Shown, directional_clip_loss, shrunken_content_loss
+from lightning_modules.clast.losses import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares
@@ -20,6 +19,7 @@ from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
 from lightning_modules.errors import ImpastoError
+from lightning_modules.losses.content import Shown, shrunken_content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
@@ -28,6 +28,7 @@ from lightning_modules.networks.decoder_layer import Norm
 from lightning_modules.networks.frozen import FrozenNetwork
 from lightning_modules.networks.selective_scan import ScanOrder
 from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
+from lightning_modules.optim.balance import GradientBalance
 from lightning_modules.optim.decay import decay_groups
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import (

@@ -1,7 +1,7 @@
 """ContraAST: style transfer by attention, an adversary that has seen the whole museum, and contrast between results."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
@@ -19,15 +19,27 @@ from lightning_modules.contraast.losses import (
     shared_attribute_loss,
 )
 from lightning_modules.contraast.networks import DEEP, Generator, MultiScaleDiscriminator, ProjectionHead, StyleKeys
-from lightning_modules.losses.content import content_loss
+from lightning_modules.contraast.settings import LossWeights, Texture
+from lightning_modules.contraast.style_cache import StyleCache
+from lightning_modules.errors import ImpastoError
+from lightning_modules.losses.content import Shown, shrunken_content_loss
+from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
+from lightning_modules.networks.texture_critic import Exhibit, TextureCritic, painter_codes
 from lightning_modules.networks.tiling import in_tiles
+from lightning_modules.optim.balance import GradientBalance
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import WeightsSource, load_vgg, need_vgg, resolve
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+TEXTURE_LAYERS = LAYERS[:4]
+"""What the texture critic looks at. Above it a training crop is a handful of places."""
+PAINTER_CODE = 512
+"""Length of the vector by which the critic knows a painter."""
+BALANCED = ("content", "style", "style_contrast", "content_contrast", "adversarial", "texture")
+"""Terms of the stylised pictures. The others pull at pictures of their own, or at none: nothing to balance against."""
 STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER = "relu3_1", "relu4_1"
 PAPER_CONTENT_LAYER = "conv4_2"
 Variant = Literal["paper", "reference"]
@@ -40,59 +52,28 @@ DECODER_TILE, DECODER_HALO = 192, 5
 HIDDEN: dict[Variant, tuple[int, int]] = {"paper": (256, 128), "reference": (128, 256)}
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term of eq. 7 and eq. 4; a weight of 0 takes the term, and what only it needs, away.
-
-    Attributes:
-        style: lambda 1, eq. 1.
-        adversarial: lambda 2, eq. 2.
-        content: lambda 3, eq. 3.
-        identity_image: lambda identity 1 (times lambda 4, which is 1), eq. 4.
-        identity_feature: lambda identity 2 (times lambda 4), eq. 4.
-        style_contrast: lambda 5, eq. 5.
-        content_contrast: lambda 6, eq. 6.
-    """
-
-    style: float = 1.0
-    adversarial: float = 5.0
-    content: float = 1.0
-    identity_image: float = 50.0
-    identity_feature: float = 1.0
-    style_contrast: float = 0.3
-    content_contrast: float = 0.3
-
-
 class Painted(NamedTuple):
     """One generator pass over a batch, with h contents, h styles and b = 2 h stylised pictures.
 
     Attributes:
         known: Features of the 2 h unique inputs, contents first.
+        references: Features of other paintings by the painters of the h styles, where the critic looks at them.
         content: Number of the content of each stylised picture, ``(b,)``.
         style: Number of the style of each stylised picture, ``(b,)``.
+        own: Numbers of the unique inputs that are also painted with themselves as style, ``(n,)``.
         stylized: ``(b, 3, H, W)``.
-        identity: ``(2 h, 3, H, W)``, every input with itself as style.
+        identity: ``(n, 3, H, W)``, the inputs ``own`` painted so.
+        manner: Vectors of the h styles, ``(h, manner)``, where there are such.
     """
 
     known: dict[str, Tensor]
+    references: dict[str, Tensor]
     content: Tensor
     style: Tensor
+    own: Tensor
     stylized: Tensor
     identity: Tensor
-
-
-class CachedStyle(NamedTuple):
-    """The style images of the last call.
-
-    Attributes:
-        seen: What their keys depend on: the images and the weights that make keys of them.
-        half: Whether they were computed in half precision.
-        keys: What the generator needs of them.
-    """
-
-    seen: list[Tensor]
-    half: bool
-    keys: StyleKeys
+    manner: Tensor | None
 
 
 class ContraAST(StyleTransferModule):
@@ -103,15 +84,23 @@ class ContraAST(StyleTransferModule):
     Args:
         optimizer: Of generator and projection heads.
         discriminator_optimizer: Of the discriminator.
-        scheduler: Learning-rate schedule of both, stepped every iteration.
+        scheduler: Learning-rate schedule of all, stepped every iteration.
+        critic_optimizer: Of the texture critic, needed where ``loss.texture`` has a weight.
         weights: Where the frozen encoder comes from.
         variant: ``reference`` computes the losses as the public code does, ``paper`` as the paper writes them; see the
             package's README.
         skips: Channels of shallow skips in the decoder; 0 for none, as in the paper.
+        texture: A decoder that makes texture; None for the paper's.
         discriminator_scales: Number of patch discriminators.
         discriminator_width: Channels of their first layer.
         loss: Weight of each term.
-        temperature: Of both contrasts.
+        content_layers: Layers of the content loss of the variant ``reference``.
+        content_scales: See `shrunken_content_loss`; 1 alone in the paper.
+        identity_fraction: Share of the contents and of the styles, at least one of each, that is also painted with
+            itself as style; all of them in the paper.
+        balance_every: Iterations between two measurements of the loss terms' gradients; 0 takes the weights as they
+            are, as in the paper.
+        temperature: Of all contrasts.
         gather: Contrast with the pictures of all ranks instead of the own ones only.
         compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
         clip: See `StyleTransferModule`.
@@ -120,20 +109,26 @@ class ContraAST(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image"})
-    loss_parts: ClassVar[tuple[str, ...]] = ("style_head", "content_head", "discriminator")
+    loss_parts: ClassVar[tuple[str, ...]] = ("style_head", "content_head", "discriminator", "balance", "critic")
 
     def __init__(
         self,
         optimizer: OptimizerCallable,
         discriminator_optimizer: OptimizerCallable,
         scheduler: LRSchedulerCallable | None = None,
+        critic_optimizer: OptimizerCallable | None = None,
         *,
         weights: WeightsSource = "auto",
         variant: Variant = "reference",
         skips: int = 0,
+        texture: Texture | None = None,
         discriminator_scales: int = 3,
         discriminator_width: int = 64,
         loss: LossWeights = LossWeights(),
+        content_layers: Sequence[str] = DEEP,
+        content_scales: Sequence[int] = (1,),
+        identity_fraction: float = 1.0,
+        balance_every: int = 0,
         temperature: float = 0.2,
         gather: bool = False,
         compile: bool = False,  # noqa: A002 - as everybody calls it
@@ -145,8 +140,12 @@ class ContraAST(StyleTransferModule):
         self.make_optimizer = optimizer
         self.make_discriminator_optimizer = discriminator_optimizer
         self.make_scheduler = scheduler
+        self.make_critic_optimizer = critic_optimizer
         self.variant = variant
         self.loss = loss
+        self.content_layers = tuple(content_layers)
+        self.content_scales = tuple(content_scales)
+        self.identity_fraction = identity_fraction
         self.temperature = temperature
         self.gather = gather
         self.compiled = compile
@@ -155,13 +154,24 @@ class ContraAST(StyleTransferModule):
         self.encoder = load_vgg(source, variant="vgg19_normalised")
         self.encoder.trunk.fold_colour()
         channels = self.encoder.channels
-        self.generator = Generator([channels[name] for name in LAYERS], skips=skips)
+        self.generator = Generator([channels[name] for name in LAYERS], skips=skips, texture=texture)
         style_hidden, content_hidden = HIDDEN[variant]
         self.style_head = ProjectionHead(channels[STYLE_HEAD_LAYER], style_hidden)
         self.content_head = ProjectionHead(channels[CONTENT_HEAD_LAYER], content_hidden)
         adversary = MultiScaleDiscriminator(discriminator_scales, discriminator_width)
         self.discriminator = adversary if loss.adversarial else None
-        self._cached_style: CachedStyle | None = None
+        if loss.manner_contrast and texture is None:
+            raise ImpastoError("loss.manner_contrast needs vectors of the styles: give model.texture, or no weight.")
+        self.critic: TextureCritic | None = None
+        if loss.texture:
+            if critic_optimizer is None:
+                raise ImpastoError(
+                    "loss.texture trains a critic: give model.critic_optimizer, as in contraast/tiny.yaml."
+                )
+            self.critic = TextureCritic({name: channels[name] for name in TEXTURE_LAYERS}, PAINTER_CODE)
+        balanced = [name for name in BALANCED if getattr(loss, name)]
+        self.balance = GradientBalance(balanced, every=balance_every, until=sys.maxsize) if balance_every else None
+        self._styles = StyleCache()
 
     # ------------------------------------------------------------------ painting
 
@@ -170,9 +180,10 @@ class ContraAST(StyleTransferModule):
         assert style is not None  # noqa: S101 - checked by the base class
         features = self._encode(content)
         queries = self.generator.transform.queries(features)
-        keys = self._style_keys(style)
+        keys = self._styles.keys(style, self.generator.key_weights(), self._style_keys)
         transform, decoder = self.generator.transform, self.generator.decoder
         restyled, statistics = transform(features, queries, keys.levels), list(keys.statistics)
+        vector = keys.manner
         if alpha != 1:
             # The content in its own style is what the identity loss has trained: the natural end of the scale.
             own = self.generator.style_keys(features)
@@ -181,9 +192,10 @@ class ContraAST(StyleTransferModule):
                 (torch.lerp(mean, goal_mean, alpha), torch.lerp(std, goal_std, alpha))
                 for (mean, std), (goal_mean, goal_std) in zip(own.statistics, statistics, strict=True)
             ]
+            vector = None if vector is None or own.manner is None else torch.lerp(own.manner, vector, alpha)
         inputs = [restyled, *decoder.styled_skips(features, statistics)]
-        if content.shape[-2] * content.shape[-1] <= TILED_ABOVE:
-            return cast(Tensor, decoder(*inputs))
+        if content.shape[-2] * content.shape[-1] <= TILED_ABOVE or vector is not None:
+            return self.generator.decode(inputs, vector)  # instance norms see the whole picture, and no tile does
         cells = (restyled.shape[-2], restyled.shape[-1])
         return in_tiles(lambda *parts: [decoder(*parts)], inputs, cells, tile=DECODER_TILE, halo=DECODER_HALO)[0]
 
@@ -203,22 +215,14 @@ class ContraAST(StyleTransferModule):
         return dict(zip(layers, in_tiles(encode, [whole], cells, tile=ENCODER_TILE, halo=ENCODER_HALO), strict=True))
 
     def _style_keys(self, style: Tensor) -> StyleKeys:
-        """Return the keys of style images, from the last call where style and weights are still the same."""
-        count, place = len(style), torch.arange(len(style), device=style.device)
-        if bool((style == style[:1]).all()):  # one style for many contents
-            style, place = style[:1], torch.zeros_like(place)
-        known = self._cached_style
-        seen = [style, *self.generator.transform.key_weights()]
-        half = torch.is_autocast_enabled(style.device.type)
-        if known is None or known.half != half or not all(map(_same, known.seen, seen)):
-            small = min(style.shape[-2:]) < 2 * self.stride  # relu5_1 would be a single pixel
-            large = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
-            keys = self.generator.style_keys(self._encode(large))
-            # Copies, compared by value: whoever owns style and weights may write into them, past every version count.
-            known = self._cached_style = CachedStyle([tensor.detach().clone() for tensor in seen], half, keys)
-        return known.keys if len(style) == count else known.keys.take(place)
+        """Return the keys of style images, ``(B, 3, h, w)``."""
+        small = min(style.shape[-2:]) < 2 * self.stride  # relu5_1 would be a single pixel
+        large = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
+        return self.generator.style_keys(self._encode(large))
 
     def _generator_layers(self) -> tuple[str, ...]:
+        if self.generator.manner is not None:
+            return LAYERS
         return DEEP if self.generator.decoder.skips is None else (*LAYERS[:2], *DEEP)
 
     # ------------------------------------------------------------------ training
@@ -230,19 +234,37 @@ class ContraAST(StyleTransferModule):
                 network.compile()
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
-        """One generator pass, one step of the discriminator, one step of the generator against the updated one."""
+        """One generator pass, a step of the discriminator, one of the generator against it, one of the critic."""
         painted = self.paint_batch(batch)
-        optimizers = self._optimizers()
+        generator, *adversaries = self._optimizers()
         if self.discriminator is not None:
-            with self.optimizing(optimizers[1]) as backward:
+            with self.optimizing(adversaries.pop(0)) as backward:
                 loss, accuracy = self.discriminator_loss(batch.style, painted.stylized.detach())
                 backward(loss)
             self.log_terms({"discriminator": loss, "discriminator_accuracy": accuracy})
-        with self.optimizing(optimizers[0]) as backward:
+        with self.optimizing(generator) as backward:
             terms = self.generator_terms(batch, painted)
-            total = torch.stack([getattr(self.loss, name) * term for name, term in terms.items()]).sum()
+            weights = self._weights(terms, painted.stylized)
+            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
+        if self.critic is not None:
+            with self.optimizing(adversaries.pop(0)) as backward:
+                loss = self.critic.loss()
+                backward(loss)
+            self.log_terms({"critic": loss})
+
+    def _weights(self, terms: Mapping[str, Tensor], stylized: Tensor) -> dict[str, Tensor | float]:
+        """Return what every term counts, in the ratios of the settings where gradients are balanced."""
+        weights: dict[str, Tensor | float] = {name: getattr(self.loss, name) for name in terms}
+        if self.balance is None:
+            return weights
+        if self.balance.due(self.global_step):
+            norms = self.balance.measure(terms, stylized)
+            self.balance.update(gather_with_gradient(norms[None]).mean(0))
+        weights = {name: weight * self.balance.scale(name) for name, weight in weights.items()}
+        self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
+        return weights
 
     def paint_batch(self, batch: StyleBatch) -> Painted:
         """Run the generator once over everything that the losses look at.
@@ -254,14 +276,32 @@ class ContraAST(StyleTransferModule):
         content, style = self.arrange(half)
         with torch.no_grad():
             known = self.encoder(torch.cat([batch.content, batch.style]), self._loss_layers())
-        own = torch.arange(2 * half, device=self.device)
+            compared = self.critic is not None and batch.reference is not None
+            references = self.encoder(batch.reference, TEXTURE_LAYERS) if compared else {}
+            self._learn_paintings({name: maps[half:] for name, maps in known.items()})
+        own = self._own_numbers(half)
         as_content, as_style = torch.cat([content, own]), torch.cat([style + half, own])
         # Plain indexing would add the gradients of repeated pictures in whatever order the threads come.
         queries = [query.index_select(0, as_content) for query in self.generator.transform.queries(known)]
-        keys = self.generator.style_keys(known).take(as_style)
+        keys = self.generator.style_keys(known)
         features = {name: known[name][as_content] for name in self._generator_layers()}
-        stylized, identity = self.generator(features, queries, keys).split(2 * half)
-        return Painted(known, content, style, stylized, identity)
+        noise = self.generator.manner is not None
+        seed = torch.randint(2**31, as_style.shape, device=self.device) if noise else None
+        pictures = self.generator(features, queries, keys.take(as_style), seed)
+        stylized, identity = pictures.split([2 * half, len(own)])
+        manner = None if keys.manner is None else keys.manner[half:]
+        return Painted(known, references, content, style, own, stylized, identity, manner)
+
+    def _learn_paintings(self, features: Mapping[str, Tensor]) -> None:
+        manner = self.generator.manner
+        if manner is not None and not manner.settled:
+            manner.update(gather_with_gradient(manner.measure(features)))
+
+    def _own_numbers(self, half: int) -> Tensor:
+        """Return the numbers of the inputs that are painted with themselves as style, contents first."""
+        count = max(1, round(self.identity_fraction * half))
+        numbers = torch.arange(count, device=self.device)
+        return torch.cat([numbers, numbers + half])
 
     def arrange(self, half: int) -> tuple[Tensor, Tensor]:
         """Return content and style numbers of a batch's stylised pictures; see `arrange_pairs`."""
@@ -285,13 +325,13 @@ class ContraAST(StyleTransferModule):
     def generator_terms(self, batch: StyleBatch, painted: Painted) -> dict[str, Tensor]:
         """Return every unweighted term of eq. 7 whose weight is not 0."""
         size = len(painted.stylized)
-        inputs = torch.cat([batch.content, batch.style])
+        inputs = _take(torch.cat([batch.content, batch.style]), painted.own)
         judged = torch.cat([painted.stylized, painted.identity])
         features = self.encoder(judged, self._loss_layers())
         # Split, not sliced: the gradient of a slice is a whole map, mostly zeros.
-        parts = {name: maps.split(size) for name, maps in features.items()}
+        parts = {name: maps.split([size, len(painted.identity)]) for name, maps in features.items()}
         stylized, identity = ({name: part[which] for name, part in parts.items()} for which in range(2))
-        terms = {"style": self._style_term(stylized, painted), "content": self._content_term(stylized, painted)}
+        terms = {"style": self._style_term(stylized, painted), "content": self._content_term(batch, stylized, painted)}
         terms |= self._identity_terms(inputs, identity, painted)
         if self.loss.style_contrast or self.loss.content_contrast:
             terms |= self._contrast_terms(stylized, painted)
@@ -300,6 +340,10 @@ class ContraAST(StyleTransferModule):
             # Eq. 2 to the letter saturates; least squares does not.
             paper = self.variant == "paper"
             terms["adversarial"] = -log_likelihood(scores, False) if paper else least_squares(scores, True)
+        if self.critic is not None:
+            terms["texture"] = self._texture_term(batch, stylized, painted)
+        if self.loss.manner_contrast:
+            terms["manner_contrast"] = self._manner_term(batch, painted)
         return {name: term for name, term in terms.items() if getattr(self.loss, name)}
 
     def _style_term(self, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
@@ -310,15 +354,44 @@ class ContraAST(StyleTransferModule):
             target[name] = (mean[painted.style], std[painted.style])
         return style_loss({name: stylized[name] for name in LAYERS}, target, distance=self._distance)
 
-    def _content_term(self, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
+    def _content_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
         if self.variant == "paper":
             return euclidean(stylized[PAPER_CONTENT_LAYER], painted.known[PAPER_CONTENT_LAYER][painted.content])
-        known = {name: painted.known[name][painted.content] for name in DEEP}
-        return len(DEEP) * content_loss(stylized, known, DEEP)  # the public code sums over layers
+        layers = self.content_layers
+        known = {name: painted.known[name][painted.content] for name in layers if 1 in self.content_scales}
+        return shrunken_content_loss(
+            lambda pictures: self.encoder(pictures, layers),
+            Shown(painted.stylized, stylized),
+            Shown(batch.content[painted.content], known),
+            layers,
+            self.content_scales,
+            total=True,  # the public code sums over layers
+        )
+
+    def _texture_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
+        assert self.critic is not None  # noqa: S101 - asked before
+        half, whose = len(batch.style), batch.artist
+        codes = painter_codes(whose, PAINTER_CODE).to(batch.style)
+        asked = Exhibit(stylized, codes[painted.style], whose[painted.style])
+        paintings = {name: painted.known[name][half:] for name in TEXTURE_LAYERS}
+        if painted.references:
+            paintings = {name: torch.cat([maps, painted.references[name]]) for name, maps in paintings.items()}
+            codes, whose = codes.repeat(2, 1), whose.repeat(2)
+        return self.critic.adversary(asked, Exhibit(paintings, codes, whose))
+
+    def _manner_term(self, batch: StyleBatch, painted: Painted) -> Tensor:
+        assert painted.manner is not None  # noqa: S101 - asked when the module was made
+        assert self.generator.manner is not None  # noqa: S101
+        vectors, whose = painted.manner, batch.artist
+        if painted.references:
+            vectors, whose = torch.cat([vectors, self.generator.manner(painted.references)]), whose.repeat(2)
+        if self.gather:
+            vectors, whose = gather_with_gradient(vectors), gather_with_gradient(whose)
+        return supervised_contrastive_loss(F.normalize(vectors, dim=-1), whose, temperature=self.temperature)
 
     def _identity_terms(self, inputs: Tensor, identity: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
         # The sum of a mean over contents and a mean over styles is twice the mean over both.
-        feature_terms = [self._distance(identity[name], painted.known[name]) for name in LAYERS]
+        feature_terms = [self._distance(identity[name], _take(painted.known[name], painted.own)) for name in LAYERS]
         return {
             "identity_image": 2 * self._distance(painted.identity, inputs),
             "identity_feature": 2 * torch.stack(feature_terms).sum(),
@@ -345,15 +418,18 @@ class ContraAST(StyleTransferModule):
         return LAYERS if self.variant == "reference" else (*LAYERS, PAPER_CONTENT_LAYER)
 
     def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
-        """One optimiser for generator and heads, one for the discriminator."""
+        """One optimiser for generator and heads, one for the discriminator, one for the critic."""
         trained = [self.generator, self.style_head, self.content_head]
         optimizers = [self.make_optimizer([p for module in trained for p in module.parameters()])]
         if self.discriminator is not None:
             optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
+        if self.critic is not None and self.make_critic_optimizer is not None:
+            optimizers.append(self.make_critic_optimizer(self.critic.parameters()))
         if self.make_scheduler is None:
             return optimizers  # type: ignore[return-value]
         return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
+def _take(inputs: Tensor, numbers: Tensor) -> Tensor:
+    """Return ``inputs[numbers]`` without a copy where that is all of them."""
+    return inputs if len(numbers) == len(inputs) else inputs[numbers]

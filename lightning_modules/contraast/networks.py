@@ -1,4 +1,4 @@
-"""ContraAST's trainable networks: SANet transform, mirrored decoder, multi-scale discriminator, projection heads."""
+"""ContraAST's trainable networks: SANet transform, generator, multi-scale discriminator, projection heads."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_modules.contraast.decoders import SHALLOW, Decoder, ReflectConv, TexturedDecoder
+from lightning_modules.contraast.manner import MannerVector
+from lightning_modules.contraast.settings import Texture
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.precision import at_least_float32, without_autocast
 from lightning_modules.losses.statistics import channel_statistics, normalize_channels
 
-SHALLOW = ("relu1_1", "relu2_1")
 DEEP = ("relu4_1", "relu5_1")
 
 
@@ -28,17 +30,20 @@ class StyleKeys(NamedTuple):
 
     Attributes:
         levels: `Keys` of relu4_1 and relu5_1.
-        statistics: Mean and deviation of relu1_1 and relu2_1, ``(B, C, 1, 1)`` each; empty without skips.
+        statistics: Mean and deviation of the maps that the decoder skips from, ``(B, C, 1, 1)`` each.
+        manner: What shapes the layers of a `TexturedDecoder`, ``(B, manner)``.
     """
 
     levels: tuple[Keys, Keys]
     statistics: tuple[tuple[Tensor, Tensor], ...]
+    manner: Tensor | None
 
     def take(self, index: Tensor) -> "StyleKeys":
         """Return the style images at the positions ``index`` ``(N,)`` of the batch."""
         return StyleKeys(
             tuple(Keys(*(part.index_select(0, index) for part in level)) for level in self.levels),  # type: ignore[arg-type]
             tuple((mean[index], std[index]) for mean, std in self.statistics),
+            None if self.manner is None else self.manner.index_select(0, index),
         )
 
 
@@ -140,123 +145,61 @@ class Transform(nn.Module):
         return [(cast(StyleAttention, attention), name) for attention, name in zip(self.attentions, DEEP, strict=True)]
 
 
-class ReflectConv(nn.Module):
-    """Reflection-padded 3x3 convolution with an optional ReLU.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        relu: Whether a ReLU follows.
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, relu: bool = True) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.relu = relu
-
-    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
-        mode = "reflect" if min(features.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
-        features = self.convolution(F.pad(features, (1, 1, 1, 1), mode=mode))
-        features = features if noise is None else features + noise
-        return F.relu(features, inplace=True) if self.relu else features
-
-
-class StyledSkip(nn.Module):
-    """A narrow path for the content's fine structure, in the style's own channel statistics.
-
-    Beyond the paper, whose decoder knows nothing finer than relu4_1 at stride 8; an encoder that forgets there what
-    the decoder needs cannot do without.
-
-    Args:
-        inputs: Channels of the shallow map.
-        outputs: Channels of the skip.
-
-    Source: AdaIN, Huang & Belongie 2017, eq. 8.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(inputs, outputs, 1)
-
-    def forward(self, content: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-        """Map content features ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` with the style's mean and deviation."""
-        mean, std = statistics
-        reduced: Tensor = self.reduce(normalize_channels(content) * std + mean)
-        return reduced
-
-
-class Decoder(nn.Module):
-    """The encoder up to relu4_1, mirrored: nearest-neighbour doubling, reflection padding, no norms.
-
-    Args:
-        channels: Of blocks 1 to 4 of the encoder; 64, 128, 256, 512 for VGG-19.
-        skips: Channels of each `StyledSkip`; 0 for none, as in the paper.
-
-    Source: Huang & Belongie 2017; public ContraAST code, ``decoder``. The last layer is linear.
-    """
-
-    def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
-        super().__init__()
-        first, second, third, fourth = channels
-        self.stage4 = nn.Sequential(ReflectConv(fourth, third))
-        self.stage3 = nn.Sequential(*(ReflectConv(third, third) for _ in range(3)), ReflectConv(third, second))
-        self.stage2 = nn.Sequential(ReflectConv(second + skips, second), ReflectConv(second, first))
-        self.stage1 = nn.Sequential(ReflectConv(first + skips, first), ReflectConv(first, 3, relu=False))
-        self.skips = nn.ModuleList(StyledSkip(count, skips) for count in (first, second)) if skips else None
-
-    def styled_skips(self, shallow: Mapping[str, Tensor], statistics: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """Return what joins the last two stages, finest first: ``skips`` channels at relu1_1's and relu2_1's size.
-
-        Args:
-            shallow: The content's relu1_1 and relu2_1.
-            statistics: The style's mean and deviation there, ``(B, C, 1, 1)`` each.
-        """
-        if self.skips is None:
-            return []
-        return [skip(shallow[name], stats) for skip, name, stats in zip(self.skips, SHALLOW, statistics, strict=True)]
-
-    def forward(self, features: Tensor, *skips: Tensor) -> Tensor:
-        """Paint.
-
-        Args:
-            features: ``(B, C, H, W)``, the output of `Transform`.
-            *skips: From `styled_skips`.
-
-        Returns:
-            ``(B, 3, 8 H, 8 W)``, RGB, unbounded.
-        """
-        finest, finer = skips if skips else (None, None)
-        features = _double(self.stage4(features.contiguous(memory_format=torch.channels_last)))
-        features = _double(self.stage3(features))
-        features = _double(self.stage2(_join(features, finer)))
-        picture: Tensor = self.stage1(_join(features, finest))
-        return picture
-
-
 class Generator(nn.Module):
     """Transform and decoder: everything between the frozen encoder's features and a picture.
 
     Args:
         channels: Of relu1_1 to relu5_1 of the encoder.
         skips: See `Decoder`.
+        texture: A decoder that makes texture instead of the paper's.
     """
 
-    def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
+    def __init__(self, channels: Sequence[int], *, skips: int = 0, texture: Texture | None = None) -> None:
         super().__init__()
         self.transform = Transform(channels[3])
-        self.decoder = Decoder(channels[:4], skips=skips)
+        self.manner: MannerVector | None = None
+        self.decoder: Decoder | TexturedDecoder
+        if texture is None:
+            self.decoder = Decoder(channels[:4], skips=skips)
+        else:
+            self.manner = MannerVector(channels[:4], texture.manner)
+            self.decoder = TexturedDecoder(channels[:4], texture.widths, texture.manner, skips=skips)
 
     def style_keys(self, features: Mapping[str, Tensor]) -> StyleKeys:
         """Return what style images contribute, from their features."""
         shallow = SHALLOW if self.decoder.skips is not None else ()
-        return StyleKeys(self.transform.keys(features), tuple(channel_statistics(features[name]) for name in shallow))
+        statistics = tuple(channel_statistics(features[name]) for name in shallow)
+        manner = None if self.manner is None else self.manner(features)
+        return StyleKeys(self.transform.keys(features), statistics, manner)
 
-    def forward(self, features: Mapping[str, Tensor], queries: Sequence[Tensor], style: StyleKeys) -> Tensor:
+    def key_weights(self) -> list[Tensor]:
+        """Return the weights that `style_keys` depends on."""
+        manner = [] if self.manner is None else [*self.manner.parameters(), *self.manner.buffers()]
+        return [*self.transform.key_weights(), *manner]
+
+    def decode(self, inputs: Sequence[Tensor], manner: Tensor | None, seed: Tensor | None = None) -> Tensor:
+        """Paint; ``(B, 3, H, W)``, unbounded.
+
+        Args:
+            inputs: The output of ``transform`` and what `SkippingDecoder.styled_skips` returns.
+            manner: Of `StyleKeys`.
+            seed: Of every picture's noise, ``(B,)``, int64; by default 0.
+        """
+        if manner is None:
+            return cast(Tensor, self.decoder(*inputs))
+        seed = torch.zeros(len(manner), dtype=torch.int64, device=manner.device) if seed is None else seed
+        return cast(Tensor, self.decoder(*inputs, manner=manner, seed=seed))
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        queries: Sequence[Tensor],
+        style: StyleKeys,
+        seed: Tensor | None = None,
+    ) -> Tensor:
         """Paint contents, given their features and queries, with styles; ``(B, 3, H, W)``, unbounded."""
         skips = self.decoder.styled_skips(features, style.statistics)
-        picture: Tensor = self.decoder(self.transform(features, queries, style.levels), *skips)
-        return picture
+        return self.decode([self.transform(features, queries, style.levels), *skips], style.manner, seed)
 
 
 class PatchDiscriminator(nn.Sequential):
@@ -333,11 +276,3 @@ class ProjectionHead(nn.Module):
 
 def _tokens(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
-
-
-def _join(maps: Tensor, skip: Tensor | None) -> Tensor:
-    return maps if skip is None else torch.cat([maps, skip], dim=1)
-
-
-def _double(maps: Tensor) -> Tensor:
-    return F.interpolate(maps, scale_factor=2.0)

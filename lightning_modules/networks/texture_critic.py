@@ -1,12 +1,13 @@
 """A patch discriminator that looks through the frozen encoder and knows whose manner is asked for."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.losses.adversarial import hinge_discriminator, hinge_generator
+from lightning_modules.networks.noise import place_noise
 
 Maps = Mapping[str, Tensor]
 
@@ -67,6 +68,13 @@ class CriticHead(nn.Module):
         scores: Tensor = self.out(hidden) + likeness / hidden.shape[1] ** 0.5
         return scores
 
+    def own(self, maps: Tensor, conditions: Tensor) -> Tensor:
+        """Score every picture under its own condition only; ``(B, 1, h, w)``."""
+        hidden = self.body(maps)
+        likeness = torch.einsum("bchw,bc->bhw", hidden, self.project(conditions)).unsqueeze(1)
+        scores: Tensor = self.out(hidden) + likeness / hidden.shape[1] ** 0.5
+        return scores
+
 
 class TextureCritic(nn.Module):
     """Tell stylised pictures from paintings, and paintings from those of other painters, patch by patch.
@@ -105,7 +113,7 @@ class TextureCritic(nn.Module):
         """
         kept = painted._replace(maps={layer: painted.maps[layer].detach() for layer in self.heads})
         self._exhibits = kept, paintings
-        return hinge_generator([_own(scores) for scores in self._scores(painted)])
+        return hinge_generator(self._own_scores(painted))
 
     def loss(self) -> Tensor:
         """Return the critic's own loss on what `adversary` was given last.
@@ -117,14 +125,28 @@ class TextureCritic(nn.Module):
             raise RuntimeError("There is nothing to judge: call adversary() first.")
         painted, paintings = self._exhibits
         self._exhibits = None
-        true, made = self._scores(paintings), self._scores(painted)
+        under_all = [head(paintings.maps[layer], paintings.condition) for layer, head in self._heads()]
+        true = [scores.diagonal(dim1=0, dim2=1) for scores in under_all]
         foreign = (paintings.artist[:, None] != paintings.artist).float()
-        return hinge_discriminator([_own(scores) for scores in true], [_own(scores) for scores in made], true, foreign)
+        return hinge_discriminator(true, self._own_scores(painted), under_all, foreign)
 
-    def _scores(self, exhibit: Exhibit) -> list[Tensor]:
-        return [head(exhibit.maps[layer], exhibit.condition) for layer, head in self.heads.items()]
+    def _own_scores(self, exhibit: Exhibit) -> list[Tensor]:
+        return [head.own(exhibit.maps[layer], exhibit.condition) for layer, head in self._heads()]
+
+    def _heads(self) -> list[tuple[str, CriticHead]]:
+        return [(layer, cast(CriticHead, head)) for layer, head in self.heads.items()]
 
 
-def _own(scores: Tensor) -> Tensor:
-    """Return the scores of pictures under their own conditions, ``(h, w, B)``, of ``(B, B, h, w)``."""
-    return scores.diagonal(dim1=0, dim2=1)
+def painter_codes(artist: Tensor, dim: int) -> Tensor:
+    """Return a vector of mean 0 and variance 1 for every painter's number: a condition where there are no words.
+
+    The vectors are drawn once and for all, so that no table has to know how many painters there are.
+
+    Args:
+        artist: ``(B,)``, int64.
+        dim: Length of a vector.
+
+    Returns:
+        ``(B, dim)``.
+    """
+    return place_noise(artist, 1, dim).flatten(1)

@@ -3,7 +3,8 @@ import torch
 
 from lightning_modules.checkpoints import build, load_checkpoint
 from lightning_modules.contraast.convert import RECIPE, convert
-from lightning_modules.contraast.networks import Decoder, Transform
+from lightning_modules.contraast.decoders import Decoder
+from lightning_modules.contraast.networks import Transform
 from lightning_modules.errors import ImpastoError
 from lightning_modules.weights import load_vgg
 

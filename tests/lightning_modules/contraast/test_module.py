@@ -6,8 +6,8 @@ from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from lightning_modules.contraast import module
-from lightning_modules.contraast.module import LossWeights
 from lightning_modules.contraast.networks import MultiScaleDiscriminator, ProjectionHead
+from lightning_modules.contraast.settings import LossWeights
 from lightning_modules.errors import ImpastoError
 
 
@@ -143,7 +143,7 @@ def test_one_style_for_many_contents_is_encoded_once(small, monkeypatch):
     assert passes == [3, 1]
     assert torch.equal(model.stylize(content, style=style), first)
     assert passes == [3, 1, 3]  # the second time from the cache
-    model._cached_style = None
+    model._styles.clear()
     for number in range(3):
         alone = model.stylize(content[number : number + 1], style=style)
         assert torch.allclose(alone, first[number : number + 1], atol=1e-5)
@@ -160,7 +160,7 @@ def test_new_weights_and_new_styles_empty_the_cache(small, level, part):
     weight = getattr(model.generator.transform.attentions[level], part).weight
     weight.data.copy_(weight.data * 2)  # as DDP and moving averages write: autograd's versions do not notice
     changed = model.stylize(content, style=style)
-    model._cached_style = None
+    model._styles.clear()
     assert torch.equal(model.stylize(content, style=style), changed)
     assert not torch.equal(changed, first)
 
@@ -169,7 +169,7 @@ def test_keys_of_half_precision_do_not_serve_full_precision(small):
     model = small().eval()
     content, style = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     first = model.stylize(content, style=style)
-    model._cached_style = None
+    model._styles.clear()
     with torch.autocast("cpu", torch.bfloat16):
         model.stylize(content, style=style)
     assert torch.equal(model.stylize(content, style=style), first)
@@ -223,7 +223,7 @@ def test_tiles_paint_what_one_pass_paints(small, monkeypatch, skips):
     content = torch.rand(2, 3, 336, 272, generator=generator, dtype=torch.float64)
     style = torch.rand(2, 3, 200, 210, generator=generator, dtype=torch.float64)
     whole = model.stylize(content, style=style)
-    model._cached_style = None
+    model._styles.clear()
     settings = {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}
     for name, value in settings.items():
         monkeypatch.setattr(module, name, value)

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightning_modules.contraast.networks import Decoder, MultiScaleDiscriminator, StyledSkip, Transform
+from lightning_modules.contraast.decoders import Decoder, StyledSkip
+from lightning_modules.contraast.networks import MultiScaleDiscriminator, Transform
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_modules.clast.balance import LARGEST, GradientBalance
+from lightning_modules.optim.balance import LARGEST, GradientBalance
 
 
 def terms_of(image):
