@@ -33,27 +33,23 @@ class MannerVector(nn.Module):
     Source: ours; the paper has no such path.
     """
 
-    total: Tensor
-    squares: Tensor
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, channels: Sequence[int], dim: int, limit: int = 1024) -> None:
         super().__init__()
         self.limit = limit
         count = 2 * sum(channels)
         self.mapping = nn.Sequential(nn.Linear(count, 2 * dim), nn.LeakyReLU(0.2), nn.Linear(2 * dim, dim))
-        self.register_buffer("total", torch.zeros(count))
-        self.register_buffer("squares", torch.zeros(count))
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("variance", torch.ones(count))
         self.paintings = 0  # on the host: what decides about a step must not be read back from an accelerator
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return vectors ``(B, dim)`` of mean 0 and variance 1, of maps ``(B, C, H, W)`` by layer."""
-        with without_autocast(self.total):
-            measures = self.measure(features)
-            if self.paintings > 1:
-                mean = self.total / self.paintings
-                variance = self.squares / self.paintings - mean.square()
-                measures = ((measures - mean) / variance.clamp_min(1e-4).sqrt()).clamp(-LARGEST, LARGEST)
-            vectors: Tensor = self.mapping(measures)
+        with without_autocast(self.mean):
+            deviations = (self.measure(features) - self.mean) / self.variance.clamp_min(1e-4).sqrt()
+            vectors: Tensor = self.mapping(deviations.clamp(-LARGEST, LARGEST))
             return F.layer_norm(vectors, vectors.shape[1:])
 
     @staticmethod
@@ -69,12 +65,18 @@ class MannerVector(nn.Module):
 
     @torch.no_grad()
     def update(self, measures: Tensor) -> None:
-        """Fold what `measure` returns of training paintings, of all ranks, into the moments, unless it is `settled`."""
+        """Fold what `measure` returns of training paintings, of all ranks, into the moments, unless it is `settled`.
+
+        Source: Chan, Golub & LeVeque 1979, eq. 2.1, for moments of two groups.
+        """
         if self.settled:
             return
         self.paintings += len(measures)
-        self.total += measures.sum(0)
-        self.squares += measures.square().sum(0)
+        share = len(measures) / self.paintings
+        variance, mean = torch.var_mean(measures, 0, correction=0)
+        between = share * (1 - share) * (mean - self.mean).square()
+        self.variance.lerp_(variance, share).add_(between)
+        self.mean.lerp_(mean, share)
 
     def get_extra_state(self) -> Tensor:
         """Return the number of paintings that the moments have seen, for checkpoints."""

@@ -12,19 +12,20 @@ LEARNT = ("style", "content", "identity_image", "identity_feature")
 
 
 class Curve(Callback):
-    """Notes the losses that one batch must bring down, and that of the discriminator."""
+    """Notes the losses that one batch must bring down, and those of both adversaries."""
 
     def __init__(self):
-        self.losses, self.adversary = [], []
+        self.losses, self.adversary, self.critic = [], [], []
 
     def on_train_batch_end(self, trainer, *args):
         logged = trainer.callback_metrics
         self.losses.append(sum(float(logged[f"train/{name}"]) for name in LEARNT))
         self.adversary.append(float(logged["train/discriminator"]))
+        self.critic.append(float(logged["train/critic"]))
 
 
 @pytest.mark.slow
-def test_style_content_and_identity_halve_and_the_adversary_neither_collapses_nor_wins(tiny):
+def test_style_content_and_identity_halve_and_no_adversary_collapses_or_wins(tiny):
     folder = FOLDER / "contraast"
     cli = main(["fit", *tiny("contraast", folder / "overfit.yaml"), "--trainer.logger", "false"], run=False)
     cli.datamodule.prepare_data()
@@ -42,4 +43,5 @@ def test_style_content_and_identity_halve_and_the_adversary_neither_collapses_no
     )
     trainer.fit(cli.model, DataLoader([batch] * ITERATIONS, batch_size=None))
     assert sum(curve.losses[-5:]) / 5 < curve.losses[0] / 2
+    assert 0.2 < sum(curve.critic[-20:]) / 20 < 2  # a hinge loss: 2 knows nothing, 0 knows everything
     assert 0.1 < sum(curve.adversary[-20:]) / 20 < 1.5  # of two scales: 1 knows nothing, 0 knows everything

@@ -261,10 +261,14 @@ def test_the_manner_is_standardised_by_the_first_paintings_and_no_more(textured,
     model = textured()
     manner = model.generator.manner
     manner.limit = 5
-    for _ in range(3):
-        paint(model, doubled)
+    batches = [doubled, doubled._replace(style=doubled.reference), doubled._replace(style=doubled.content)]
+    for data in batches:
+        paint(model, data)
     assert manner.settled
     assert manner.paintings == 6
+    seen = torch.stack([measures(model.encoder(x[None], MANNER)) for data in batches[:2] for x in data.style])
+    assert torch.allclose(manner.mean, seen.mean(0))
+    assert torch.allclose(manner.variance, seen.var(0, correction=0))
     other = textured()
     other.load_state_dict(model.state_dict())
     assert other.generator.manner.paintings == 6
@@ -298,7 +302,7 @@ def test_new_weights_of_the_manner_empty_the_cache(textured):
     model.generator.manner.mapping[0].weight.data.mul_(-2)
     changed = model.stylize(content, style=style)
     assert not torch.equal(changed, first)
-    model.generator.manner.paintings, model.generator.manner.total = 2, model.generator.manner.total + 1
+    model.generator.manner.mean += 1
     assert not torch.equal(model.stylize(content, style=style), changed)
 
 
