@@ -148,7 +148,7 @@ def test_nobody_is_set_below_the_painter_in_nearly_all_paintings(gallery, monkey
     with torch.no_grad():
         logits = network(whole)
     margin = logits[:, 2] - logits.gather(1, gallery.artist[works][:, None])[:, 0]
-    assert int((margin < 0).sum()) == 11  # of twelve, where 0.97 are asked for
+    assert int((margin < 0).sum()) == 11  # of twelve, where 0.98 are asked for
     assert float(margin.max()) < 1
 
 
