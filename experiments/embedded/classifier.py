@@ -171,8 +171,8 @@ def doubt(network: BrushworkNet, lessons: Lessons, steps: int, seed: int) -> Non
 def calibrate(network: BrushworkNet, gallery: Gallery) -> None:
     """Shift the logit of nobody until it is below the painter's in `NAMED` of the paintings, whole, at `JUDGED` pixels.
 
-    Half of the lessons are nobody's and a painting is one in a twelfth of the rest, so what was learned doubts too much
-    where nearly everything that is judged is meant to be somebody's.
+    Nearly half of the lessons are nobody's, and every painter has a twelfth of the others: a network that learned from
+    them doubts more than it should.
     """
     network.eval()
     works = gallery.paintings()[::EVERY]
