@@ -17,7 +17,7 @@ from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.weights import load_vgg
 
-SIZE = 128
+SIZE = 192
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 CONTENT = ("relu3_1",)
 PATCH, STEP, POOL = 24, 18, 4  # pixels; how many pairs of photograph and painting patches are taken from
@@ -70,16 +70,17 @@ class Copyist(nn.Module):
         return (copied + 0.5).clamp(0, 1)
 
 
-def stylisations(gallery: Gallery, generator: torch.Generator, *, steps: int = 100, batch: int = 6) -> Tensor:
+def stylisations(gallery: Gallery, generator: torch.Generator, *, steps: int = 60, batch: int = 4) -> Tensor:
     """Return what three small painters and an optimisation of pixels make while they learn, ``(N, 3, S, S)``, uint8.
 
     They go by style statistics of the embedded encoder or of a random one, and stop long before they paint well; all
     that the painters made on the way is returned, from the first step on.
     """
     start, found = time.perf_counter(), []
-    encoders = (load_vgg("embedded"), _random_encoder(generator))
+    device = gallery.images.device
+    encoders = (load_vgg("embedded").to(device), _random_encoder(generator).to(device))
     for number in range(3):
-        stylist = Stylist(len(gallery.artists), residual=number != 1, transposed=number > 0)
+        stylist = Stylist(len(gallery.artists), residual=number != 1, transposed=number > 0).to(device)
         found += list(_learning(stylist, encoders[number % 2], gallery, generator, steps, batch))
         print(f"halfway: painter {number + 1} of 3, {time.perf_counter() - start:.0f} s", flush=True)
     for number in range(steps // 8):
@@ -92,7 +93,7 @@ def copyists(gallery: Gallery, generator: torch.Generator, *, steps: int = 120) 
     """Return small auto-encoders at several moments of their training, the last ones good copyists."""
     found: list[nn.Module] = []
     for transposed in (False, True):
-        copyist = Copyist(transposed=transposed)
+        copyist = Copyist(transposed=transposed).to(gallery.images.device)
         optimizer = torch.optim.Adam(copyist.parameters(), lr=4e-3)
         for _ in range(steps):
             batch = torch.randint(len(gallery.images), (12,), generator=generator)
@@ -130,7 +131,7 @@ def _learning(
     for _ in range(steps):
         works = gallery.paintings()[torch.randint(len(gallery.paintings()), (batch,), generator=generator)]
         photographs, styles = _draw(gallery, works, generator)
-        painted = stylist(photographs, gallery.artist[works])
+        painted = stylist(photographs, gallery.artist[works].to(photographs.device))
         _step(optimizer, _losses(encoder, painted, photographs, styles))
         yield _bytes(painted.detach())
 
@@ -177,7 +178,7 @@ def _patchwork(photograph: Tensor, contents: Tensor, paintings: Tensor) -> Tenso
     painted = F.unfold(paintings, PATCH, stride=3).transpose(1, 2).reshape(len(paintings) * places, -1)[nearest]
     edge = PATCH - STEP
     ramp = torch.linspace(1, PATCH, PATCH).clamp(max=edge).minimum(torch.linspace(PATCH, 1, PATCH))
-    weight = (ramp[:, None] * ramp).flatten().repeat(3)[:, None].expand(-1, len(nearest))
+    weight = (ramp[:, None] * ramp).to(photograph.device).flatten().repeat(3)[:, None].expand(-1, len(nearest))
     size = tuple(padded.shape[2:])
     total = F.fold((painted.T * weight)[None], size, PATCH, stride=STEP)
     return (total / F.fold(weight[None], size, PATCH, stride=STEP))[0, :, :SIZE, :SIZE]

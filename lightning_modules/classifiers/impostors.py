@@ -8,6 +8,7 @@ in [0, 1], and of equal size on both sides where there are two.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,28 +17,63 @@ from torch.nn import functional as F
 from lightning_modules.classifiers.augmentation import blur, luma, random_factors
 
 TONES = 16  # steps of the ramp from a palette's darkest to its lightest colours
-FOREIGN = 0.12  # mean change of a channel from which on colours are not the painter's any more
+FOREIGN = 3.0  # standard deviations from a painter's palette from which on colours are not his any more
 Change = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def impostors(photographs: Tensor, paintings: Tensor, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Palettes:
+    """What colours every artist paints in: some in a few of their own, some in nearly all.
+
+    Attributes:
+        mean: Of the mean colours of the artist's paintings, ``(A, 3)``.
+        inverse: Of their covariance, ``(A, 3, 3)``.
+    """
+
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, colours: Tensor, artists: Tensor) -> "Palettes":
+        """Return the palettes of artists, numbered from 0 on.
+
+        Args:
+            colours: Mean colour of every painting, ``(N, 3)`` in [0, 1].
+            artists: Who painted each, ``(N,)``, int64; everybody at least two.
+        """
+        groups = [colours[artists == number] for number in range(int(artists.max()) + 1)]
+        spread = torch.stack([group.T.cov() for group in groups])
+        return cls(torch.stack([group.mean(0) for group in groups]), torch.linalg.inv(spread + 1e-4 * torch.eye(3)))
+
+    def distance(self, images: Tensor, artists: Tensor) -> Tensor:
+        """Return how many standard deviations the images are from the artists' palettes, ``(B,)``.
+
+        Source: Mahalanobis 1936.
+        """
+        off = images.mean((2, 3)).cpu() - self.mean[artists]
+        return (off[:, None] @ self.inverse[artists] @ off[:, :, None]).flatten().sqrt()
+
+
+def impostors(
+    photographs: Tensor, paintings: Tensor, artists: Tensor, palettes: Palettes, generator: torch.Generator
+) -> Tensor:
     """Return a picture by nobody for every photograph.
 
     One in six stays a photograph, more than half take on the painting's colours, pixel by pixel or tone by tone; of the
     rest a third are the painting washed out until no stroke is left, and the others the painting in the photograph's
-    colours, where those are foreign enough to tell. Two in three of all are then damaged by one of `DAMAGES`.
+    colours, where its artist never paints in those. Two in three of all are then damaged by one of `DAMAGES`.
     """
     kind = torch.rand(len(photographs), generator=generator)
     pictures = photographs.clone()
     for low, high, make in (
-        (0.16, 0.4, transfer_colours),
-        (0.4, 0.7, tint),
-        (0.7, 0.8, lambda _, painted: wash(painted, generator)),
-        (0.8, 1.0, recolour),
+        (0.16, 0.4, lambda plain, painted, _: transfer_colours(plain, painted)),
+        (0.4, 0.7, lambda plain, painted, _: tint(plain, painted)),
+        (0.7, 0.8, lambda _, painted, __: wash(painted, generator)),
+        (0.8, 1.0, lambda plain, painted, by: recolour(plain, painted, by, palettes)),
     ):
         chosen = ((kind >= low) & (kind < high)).nonzero().flatten()
         if len(chosen):
-            pictures[chosen] = make(photographs[chosen], paintings[chosen])
+            pictures[chosen] = make(photographs[chosen], paintings[chosen], artists[chosen])
     return damage(pictures, generator)
 
 
@@ -72,11 +108,11 @@ def wash(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([blur(image, _between(3.5, 7.0, generator)) for image in images])
 
 
-def recolour(images: Tensor, paintings: Tensor) -> Tensor:
-    """Return the paintings in the images' colours; the images where these are too near to the painter's own to tell."""
+def recolour(images: Tensor, paintings: Tensor, artists: Tensor, palettes: Palettes) -> Tensor:
+    """Return the paintings in the images' colours; the images where the artists might have painted in these."""
     moved = transfer_colours(paintings, images)
-    foreign = (moved - paintings).abs().mean((1, 2, 3), keepdim=True) > FOREIGN
-    return torch.where(foreign, moved, images)
+    foreign = (palettes.distance(moved, artists) > FOREIGN).to(images.device)
+    return torch.where(foreign[:, None, None, None], moved, images)
 
 
 def damage(images: Tensor, generator: torch.Generator) -> Tensor:
