@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.contraast.decoders import SHALLOW
 from lightning_modules.contraast.losses import (
     arrange_pairs,
     euclidean,
@@ -221,9 +222,10 @@ class ContraAST(StyleTransferModule):
         return self.generator.style_keys(self._encode(large))
 
     def _generator_layers(self) -> tuple[str, ...]:
-        if self.generator.manner is not None:
-            return LAYERS
-        return DEEP if self.generator.decoder.skips is None else (*LAYERS[:2], *DEEP)
+        return LAYERS if self.generator.manner is not None else self._content_layers()
+
+    def _content_layers(self) -> tuple[str, ...]:
+        return DEEP if self.generator.decoder.skips is None else (*SHALLOW, *DEEP)
 
     # ------------------------------------------------------------------ training
 
@@ -284,7 +286,7 @@ class ContraAST(StyleTransferModule):
         # Plain indexing would add the gradients of repeated pictures in whatever order the threads come.
         queries = [query.index_select(0, as_content) for query in self.generator.transform.queries(known)]
         keys = self.generator.style_keys(known)
-        features = {name: known[name][as_content] for name in self._generator_layers()}
+        features = {name: known[name][as_content] for name in self._content_layers()}
         noise = self.generator.manner is not None
         seed = torch.randint(2**31, as_style.shape, device=self.device) if noise else None
         pictures = self.generator(features, queries, keys.take(as_style), seed)

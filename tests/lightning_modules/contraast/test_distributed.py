@@ -14,6 +14,8 @@ from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from lightning_modules.contraast.losses import arrange_pairs
+from lightning_modules.contraast.manner import MANNER_LAYERS
+from lightning_modules.contraast.settings import LossWeights, Texture
 from lightning_modules.types import StyleBatch
 
 STEPS = 3
@@ -31,7 +33,8 @@ def fit(model, batches, **options):
         **options,
     )
     trainer.fit(model, DataLoader(batches, batch_size=None))
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    kept = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    return kept | {name: buffer.clone() for name, buffer in model.generator.named_buffers()}
 
 
 def join(one, other):
@@ -99,3 +102,17 @@ def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch
         assert moved > 1e-8 or name.endswith((".key.bias", ".2.bias", ".5.bias", ".8.bias")), (
             name
         )  # truly 0 before norms
+
+
+@pytest.mark.slow
+def test_ranks_agree_about_the_paintings_that_standardise_manners(small, batch, tmp_path):
+    sgd = partial(torch.optim.SGD, lr=1e-3)
+    batches = [batch(2, seed=n) for n in range(2 * STEPS)]
+    loss = LossWeights(texture=0.5, manner_contrast=0.5)
+    model = small(gather=True, texture=Texture((3, 4, 5), 6), loss=loss, critic_optimizer=sgd).double()
+    model.make_optimizer = model.make_discriminator_optimizer = sgd
+    apart = on_two_ranks(model, batches, str(tmp_path / "rank"))
+    manner = model.generator.manner
+    seen = torch.cat([manner.measure(model.encoder(data.style.double(), MANNER_LAYERS)) for data in batches])
+    assert torch.allclose(apart["manner.mean"], seen.mean(0))
+    assert torch.allclose(apart["manner.variance"], seen.var(0, correction=0))
