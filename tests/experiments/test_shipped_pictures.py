@@ -1,12 +1,12 @@
-"""What the painters that ship paint: named by the judge where the photograph is nobody's, and marks without a direction."""
+"""What the painters that ship paint: pictures that the judge names, and marks without a direction of their own."""
 
 import numpy as np
 import pytest
 import torch
 
+from datamodules.procedural import PAINTERS
 from datamodules.procedural.contents import Content, contents
 from datamodules.procedural.dataset import paint
-from datamodules.procedural import PAINTERS
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.shipped import checkpoint_file, painters
 from lightning_modules.weights import load_artist_classifier
