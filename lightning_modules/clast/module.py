@@ -279,10 +279,7 @@ class CLAST(StyleTransferModule):
         optimizer, *critics = self._optimizers()
         with self.optimizing(optimizer) as backward:
             terms, pictures = self.loss_terms(batch)
-            if self.balance.due(self.global_step):
-                norms = self.balance.measure(terms, pictures)
-                self.balance.update(gather_with_gradient(norms[None]).mean(0))
-            weights = {name: getattr(self.loss, name) * self.balance.scale(name) for name in terms}
+            weights = self.balance.weigh(vars(self.loss), terms, pictures, self.global_step)
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})

@@ -258,13 +258,9 @@ class ContraAST(StyleTransferModule):
 
     def _weights(self, terms: Mapping[str, Tensor], stylized: Tensor) -> dict[str, Tensor | float]:
         """Return what every term counts, in the ratios of the settings where gradients are balanced."""
-        weights: dict[str, Tensor | float] = {name: getattr(self.loss, name) for name in terms}
         if self.balance is None:
-            return weights
-        if self.balance.due(self.global_step):
-            norms = self.balance.measure(terms, stylized)
-            self.balance.update(gather_with_gradient(norms[None]).mean(0))
-        weights = {name: weight * self.balance.scale(name) for name, weight in weights.items()}
+            return {name: getattr(self.loss, name) for name in terms}
+        weights = self.balance.weigh(vars(self.loss), terms, stylized, self.global_step)
         self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
         return weights
 

@@ -64,14 +64,14 @@ class CriticHead(nn.Module):
             ``(B, K, h, w)``.
         """
         hidden = self.body(maps)
-        likeness = torch.einsum("bchw,kc->bkhw", hidden, self.project(conditions))
-        scores: Tensor = self.out(hidden) + likeness / hidden.shape[1] ** 0.5
-        return scores
+        return self._scores(hidden, torch.einsum("bchw,kc->bkhw", hidden, self.project(conditions)))
 
     def own(self, maps: Tensor, conditions: Tensor) -> Tensor:
         """Score every picture under its own condition only; ``(B, 1, h, w)``."""
         hidden = self.body(maps)
-        likeness = torch.einsum("bchw,bc->bhw", hidden, self.project(conditions)).unsqueeze(1)
+        return self._scores(hidden, torch.einsum("bchw,bc->bhw", hidden, self.project(conditions)).unsqueeze(1))
+
+    def _scores(self, hidden: Tensor, likeness: Tensor) -> Tensor:
         scores: Tensor = self.out(hidden) + likeness / hidden.shape[1] ** 0.5
         return scores
 

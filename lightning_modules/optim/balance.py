@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.losses.distributed import gather_with_gradient
+
 LARGEST = 1e4
 """No term is multiplied by more than this."""
 
@@ -35,6 +37,22 @@ class GradientBalance(nn.Module):
         self.momentum = momentum
         self.register_buffer("norms", torch.zeros(len(self.terms)))
         self.measurements = 0  # on the host, where it is asked for every term of every step
+
+    def weigh(
+        self, ratios: Mapping[str, float], terms: Mapping[str, Tensor], image: Tensor, iteration: int
+    ) -> dict[str, Tensor | float]:
+        """Return what every term counts in this iteration, measured anew over all ranks where that is due.
+
+        Args:
+            ratios: What each of ``terms`` shall weigh, by name.
+            terms: The loss terms; those that are not measured keep their ratio as weight.
+            image: See `measure`.
+            iteration: Of the training.
+        """
+        if self.due(iteration):
+            norms = self.measure(terms, image)
+            self.update(gather_with_gradient(norms[None]).mean(0))
+        return {name: ratios[name] * self.scale(name) for name in terms}
 
     def due(self, iteration: int) -> bool:
         """Whether this iteration measures."""
