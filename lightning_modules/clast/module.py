@@ -1,12 +1,11 @@
 """CLAST: one feed-forward network that paints in the manner of an artist's name or of a style image."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
@@ -30,6 +29,7 @@ from lightning_modules.networks.selective_scan import ScanOrder
 from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
 from lightning_modules.optim.balance import GradientBalance
 from lightning_modules.optim.decay import decay_groups
+from lightning_modules.optim.schedule import scheduled
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import (
     VGGVariant,
@@ -373,7 +373,7 @@ class CLAST(StyleTransferModule):
         asked = named = cast(Tensor, self.style_code(seen.texts, "text"))
         if seen.mixture is not None:
             asked = seen.mixture.blend(named)
-        return self.critic.adversary(Exhibit(painted, asked, batch.artist), Exhibit(seen.style, named, batch.artist))
+        return self.critic.adversary(Exhibit(painted, asked), Exhibit(seen.style, named), batch.artist)
 
     def _clip_terms(self, batch: StyleBatch, stylized: Tensor, seen: Seen) -> dict[str, Tensor]:
         size = len(stylized)
@@ -418,13 +418,11 @@ class CLAST(StyleTransferModule):
         choices = torch.randint(len(TEMPLATES), (len(names),)).tolist()
         return [TEMPLATES[choice].format(name) for choice, name in zip(choices, names, strict=True)]
 
-    def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
+    def configure_optimizers(self) -> list[Any]:
         """One optimiser for all but the critic, one for it; weight decay spares biases, norms and scan constants."""
         critic = set() if self.critic is None else set(self.critic.parameters())
         trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad and p not in critic]
         optimizers = [self.make_optimizer(decay_groups(trained, spared="A_log"))]
         if self.critic is not None and self.make_critic_optimizer is not None:
             optimizers.append(self.make_critic_optimizer(self.critic.parameters()))
-        if self.make_scheduler is None:
-            return optimizers  # type: ignore[return-value]
-        return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]
+        return scheduled(optimizers, self.make_scheduler)

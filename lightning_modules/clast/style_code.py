@@ -68,7 +68,8 @@ class StyleCode(nn.Module):
         if self.settled:
             return
         self.images_seen += len(embeddings)
-        self.image_mean.lerp_(F.normalize(embeddings, dim=-1).mean(0), len(embeddings) / self.images_seen)
+        mean = F.normalize(embeddings.to(self.image_mean), dim=-1).mean(0)  # they come in bfloat16 under autocast
+        self.image_mean.lerp_(mean, len(embeddings) / self.images_seen)
 
     def get_extra_state(self) -> Tensor:
         """Return the number of paintings that the image mean has seen, for checkpoints."""

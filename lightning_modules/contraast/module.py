@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
@@ -31,6 +30,7 @@ from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.texture_critic import Exhibit, TextureCritic, painter_codes
 from lightning_modules.networks.tiling import in_tiles
 from lightning_modules.optim.balance import GradientBalance
+from lightning_modules.optim.schedule import scheduled
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import WeightsSource, load_vgg, need_vgg, resolve
 
@@ -159,8 +159,9 @@ class ContraAST(StyleTransferModule):
         style_hidden, content_hidden = HIDDEN[variant]
         self.style_head = ProjectionHead(channels[STYLE_HEAD_LAYER], style_hidden)
         self.content_head = ProjectionHead(channels[CONTENT_HEAD_LAYER], content_hidden)
-        adversary = MultiScaleDiscriminator(discriminator_scales, discriminator_width)
-        self.discriminator = adversary if loss.adversarial else None
+        self.discriminator: MultiScaleDiscriminator | None = None
+        if loss.adversarial:
+            self.discriminator = MultiScaleDiscriminator(discriminator_scales, discriminator_width)
         if loss.manner_contrast and texture is None:
             raise ImpastoError("loss.manner_contrast needs vectors of the styles: give model.texture, or no weight.")
         self.critic: TextureCritic | None = None
@@ -355,27 +356,26 @@ class ContraAST(StyleTransferModule):
     def _content_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
         if self.variant == "paper":
             return euclidean(stylized[PAPER_CONTENT_LAYER], painted.known[PAPER_CONTENT_LAYER][painted.content])
-        layers = self.content_layers
-        known = {name: painted.known[name][painted.content] for name in layers if 1 in self.content_scales}
         return shrunken_content_loss(
-            lambda pictures: self.encoder(pictures, layers),
+            lambda pictures: self.encoder(pictures, self.content_layers),
             Shown(painted.stylized, stylized),
-            Shown(batch.content[painted.content], known),
-            layers,
+            Shown(batch.content, painted.known),
+            self.content_layers,
             self.content_scales,
             total=True,  # the public code sums over layers
+            shown=painted.content,
         )
 
     def _texture_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
         assert self.critic is not None  # noqa: S101 - asked before
         half, whose = len(batch.style), batch.artist
         codes = painter_codes(whose, PAINTER_CODE).to(batch.style)
-        asked = Exhibit(stylized, codes[painted.style], whose[painted.style])
+        asked = Exhibit(stylized, codes[painted.style])
         paintings = {name: painted.known[name][half:] for name in TEXTURE_LAYERS}
         if painted.references:
             paintings = {name: torch.cat([maps, painted.references[name]]) for name, maps in paintings.items()}
             codes, whose = codes.repeat(2, 1), whose.repeat(2)
-        return self.critic.adversary(asked, Exhibit(paintings, codes, whose))
+        return self.critic.adversary(asked, Exhibit(paintings, codes), whose)
 
     def _manner_term(self, batch: StyleBatch, painted: Painted) -> Tensor:
         assert painted.manner is not None  # noqa: S101 - asked when the module was made
@@ -415,7 +415,7 @@ class ContraAST(StyleTransferModule):
     def _loss_layers(self) -> tuple[str, ...]:
         return LAYERS if self.variant == "reference" else (*LAYERS, PAPER_CONTENT_LAYER)
 
-    def configure_optimizers(self) -> list[OptimizerLRScheduler]:  # type: ignore[override]
+    def configure_optimizers(self) -> list[Any]:
         """One optimiser for generator and heads, one for the discriminator, one for the critic."""
         trained = [self.generator, self.style_head, self.content_head]
         optimizers = [self.make_optimizer([p for module in trained for p in module.parameters()])]
@@ -423,9 +423,7 @@ class ContraAST(StyleTransferModule):
             optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
         if self.critic is not None and self.make_critic_optimizer is not None:
             optimizers.append(self.make_critic_optimizer(self.critic.parameters()))
-        if self.make_scheduler is None:
-            return optimizers  # type: ignore[return-value]
-        return [{"optimizer": each, "lr_scheduler": self.make_scheduler(each)} for each in optimizers]  # type: ignore[misc]
+        return scheduled(optimizers, self.make_scheduler)
 
 
 def _take(inputs: Tensor, numbers: Tensor) -> Tensor:

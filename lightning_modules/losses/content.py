@@ -54,6 +54,7 @@ def shrunken_content_loss(
     scales: Sequence[int],
     *,
     total: bool = False,
+    shown: Tensor | None = None,
 ) -> Tensor:
     """Return the content loss, averaged over pictures that are shrunk by several factors.
 
@@ -62,21 +63,24 @@ def shrunken_content_loss(
     Args:
         encode: Returns the maps of ``layers`` of pictures ``(B, 3, H, W)``.
         painted: The stylised pictures.
-        content: What they show.
+        content: The contents.
         layers: See `content_loss`.
         scales: Factors; 1 takes the maps that are there.
         total: Sum over layers, as the released code does, instead of averaging.
+        shown: Number of the content that each stylised picture shows, ``(B,)``; by default they come in pairs.
 
     Returns:
         A scalar, at least 0.
     """
     losses = []
     for scale in scales:
-        if scale == 1:
-            losses.append(content_loss(painted.maps, content.maps, layers))
-            continue
-        with torch.no_grad():
-            target = encode(F.avg_pool2d(content.pictures, scale))
-        losses.append(content_loss(encode(F.avg_pool2d(painted.pictures, scale)), target, layers))
+        maps, target = painted.maps, content.maps
+        if scale != 1:
+            with torch.no_grad():
+                target = encode(F.avg_pool2d(content.pictures, scale))
+            maps = encode(F.avg_pool2d(painted.pictures, scale))
+        if shown is not None:
+            target = {name: target[name][shown] for name in layers}
+        losses.append(content_loss(maps, target, layers))
     mean = torch.stack(losses).mean()
     return len(layers) * mean if total else mean

@@ -18,11 +18,17 @@ class Exhibit(NamedTuple):
     Attributes:
         maps: Layer name to the encoder's maps, ``(B, C, H, W)``.
         condition: Whose manner is asked for, ``(B, D)``.
-        artist: The number of whoever has it, ``(B,)``.
     """
 
     maps: Maps
     condition: Tensor
+
+
+class Trial(NamedTuple):
+    """What `TextureCritic.adversary` keeps for `TextureCritic.loss`."""
+
+    painted: Exhibit
+    paintings: Exhibit
     artist: Tensor
 
 
@@ -102,17 +108,18 @@ class TextureCritic(nn.Module):
                 for layer, count in channels.items()
             }
         )
-        self._exhibits: tuple[Exhibit, Exhibit] | None = None
+        self._trial: Trial | None = None
 
-    def adversary(self, painted: Exhibit, paintings: Exhibit) -> Tensor:
+    def adversary(self, painted: Exhibit, paintings: Exhibit, artist: Tensor) -> Tensor:
         """Return the generator's loss on its pictures, and keep both exhibits for `loss`.
 
         Args:
             painted: What the generator made, with gradients.
             paintings: True ones, any number of them.
+            artist: The numbers of their painters: a painting is no fake under a colleague's name who is himself.
         """
         kept = painted._replace(maps={layer: painted.maps[layer].detach() for layer in self.heads})
-        self._exhibits = kept, paintings
+        self._trial = Trial(kept, paintings, artist)
         return hinge_generator(self._own_scores(painted))
 
     def loss(self) -> Tensor:
@@ -121,13 +128,13 @@ class TextureCritic(nn.Module):
         Raises:
             RuntimeError: If `adversary` was not called since the last time.
         """
-        if self._exhibits is None:
+        if self._trial is None:
             raise RuntimeError("There is nothing to judge: call adversary() first.")
-        painted, paintings = self._exhibits
-        self._exhibits = None
+        painted, paintings, artist = self._trial
+        self._trial = None
         under_all = [head(paintings.maps[layer], paintings.condition) for layer, head in self._heads()]
         true = [scores.diagonal(dim1=0, dim2=1) for scores in under_all]
-        foreign = (paintings.artist[:, None] != paintings.artist).float()
+        foreign = (artist[:, None] != artist).float()
         return hinge_discriminator(true, self._own_scores(painted), under_all, foreign)
 
     def _own_scores(self, exhibit: Exhibit) -> list[Tensor]:

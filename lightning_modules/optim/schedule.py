@@ -1,9 +1,11 @@
 """Learning-rate schedules, counted in iterations."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 
 class WarmupCosine(LambdaLR):
@@ -36,3 +38,15 @@ class InverseTime(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, decay: float) -> None:
         super().__init__(optimizer, lambda iteration: 1 / (1 + decay * iteration))
+
+
+def scheduled(
+    optimizers: Sequence[Optimizer], make: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None
+) -> list[Any]:
+    """Return what Lightning's ``configure_optimizers`` wants: every optimiser with a schedule of its own.
+
+    Args:
+        optimizers: Any number of them.
+        make: Returns the schedule of an optimiser; None where learning rates stay.
+    """
+    return [each if make is None else {"optimizer": each, "lr_scheduler": make(each)} for each in optimizers]

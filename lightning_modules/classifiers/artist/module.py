@@ -6,7 +6,6 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +14,7 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
 from lightning_modules.networks.artist_classifier import ArtistVGG, build_network
 from lightning_modules.networks.export import export
+from lightning_modules.optim.schedule import scheduled
 from lightning_modules.types import StyleBatch
 from lightning_modules.weights import load_vgg16_state
 
@@ -101,16 +101,13 @@ class ArtistClassification(Experiment):
         if self.pretrained:
             cast(ArtistVGG, self.network).fill(load_vgg16_state())
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> list[Any]:
         """One optimiser; weight decay spares biases and norms."""
         groups = [
             {"params": [p for p in self.parameters() if p.ndim > 1]},
             {"params": [p for p in self.parameters() if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = self.make_optimizer(groups)
-        if self.make_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+        return scheduled([self.make_optimizer(groups)], self.make_scheduler)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits over `artists`, ``(B, A)``, of ``(B, 3, H, W)`` in [0, 1]."""

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.errors import ImpastoError
@@ -223,3 +224,12 @@ def test_a_picture_of_one_colour_has_no_streaks(small_clast):
         fused = clast.fusion([inner[name] for name in ("relu3_1", "relu4_1", "relu5_1")], clast.image_code(flat))
     for maps in fused:
         assert torch.allclose(maps, maps[..., :1, :1].expand_as(maps), atol=1e-4)
+
+
+def test_bfloat16_trains(small_clast, quiet_trainer):
+    clast = small_clast(loss=EVERY_TERM, **CRITIC, identity_fraction=0.5, noise=True)
+    trainer = quiet_trainer(max_steps=1, precision="bf16-mixed")
+    trainer.fit(clast, DataLoader([batch()], batch_size=None))
+    assert trainer.callback_metrics["train/total"].isfinite()
+    assert all(parameter.isfinite().all() for parameter in clast.parameters())
+    assert clast.style_code.image_mean.any()

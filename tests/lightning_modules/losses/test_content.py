@@ -32,3 +32,20 @@ def test_no_gradient_flows_into_the_content():
     shrunken_content_loss(encode, *shown, ("fine",), (2,)).backward()
     assert painted.grad.any()
     assert content.grad is None
+
+
+def test_contents_that_several_pictures_show_are_encoded_once():
+    painted, content = torch.rand(3, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    shown, encoded = torch.tensor([1, 0, 1]), []
+
+    def counting(pictures):
+        encoded.append(len(pictures))
+        return encode(pictures)
+
+    one_each = Shown(content[shown], encode(content[shown]))
+    layers, scales = ("fine", "coarse"), (1, 2)
+    expected = shrunken_content_loss(encode, Shown(painted, encode(painted)), one_each, layers, scales)
+    exhibits = Shown(painted, encode(painted)), Shown(content, encode(content))
+    found = shrunken_content_loss(counting, *exhibits, layers, scales, shown=shown)
+    assert torch.allclose(found, expected)
+    assert sorted(encoded) == [2, 3]

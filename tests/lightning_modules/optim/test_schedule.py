@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from lightning_modules.optim.schedule import WarmupCosine
+from lightning_modules.optim.schedule import WarmupCosine, scheduled
 
 
 def rates(peak, count, **settings):
@@ -53,3 +53,11 @@ def test_a_resumed_schedule_goes_on_where_it_was():
     optimizer.step()
     schedule.step()
     assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == rates(1.0, 7, warmup=2, total=10)[6]
+
+
+def test_every_optimizer_gets_a_schedule_of_its_own_or_none():
+    first, second = (torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate) for rate in (1.0, 2.0))
+    made = scheduled([first, second], lambda optimizer: WarmupCosine(optimizer, warmup=2, total=4))
+    assert [each["optimizer"] for each in made] == [first, second]
+    assert [each["lr_scheduler"].optimizer for each in made] == [first, second]
+    assert scheduled([first, second], None) == [first, second]
