@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.contraast import ContraAST
-from lightning_modules.contraast.losses import least_squares, shared_attribute_loss
-from lightning_modules.contraast.module import LAYERS
 from lightning_modules.contraast.networks import StyleAttention
+from lightning_modules.internal_external.training import LAYERS
+from lightning_modules.losses.adversarial import least_squares
+from lightning_modules.losses.shared_attribute import shared_attribute_loss
 from lightning_modules.types import StyleBatch
 
 Losses = dict[str, float]

@@ -1,4 +1,4 @@
-"""Hinge losses of a discriminator that scores patches."""
+"""Losses of discriminators that score patches, and of who paints for them."""
 
 from collections.abc import Sequence
 
@@ -57,3 +57,28 @@ def _with_foreign(rejected: Tensor, scores: Tensor, weight: Tensor) -> Tensor:
     count = weight.sum()
     mean = (each * weight).sum() / count.clamp_min(1)
     return torch.where(count > 0, (rejected + mean) / 2, rejected)  # asks nothing back from an accelerator
+
+
+def least_squares(scores: Sequence[Tensor], real: bool) -> Tensor:
+    """Return ``mean((D - target)^2)`` summed over scales, target 1 for real and 0 for fake.
+
+    Args:
+        scores: Patch logits of each scale.
+        real: What the scores should say.
+
+    Source: Mao et al. 2017 (LSGAN), eq. 9 without the factor 1/2; public ContraAST code.
+    """
+    return torch.stack([(at_least_float32(score) - float(real)).square().mean() for score in scores]).sum()
+
+
+def log_likelihood(scores: Sequence[Tensor], real: bool) -> Tensor:
+    """Return ``-mean(log D)`` for real and ``-mean(log(1 - D))`` for fake, summed over scales; D = sigmoid(score).
+
+    Args:
+        scores: Patch logits of each scale.
+        real: What the scores should say.
+
+    Source: ContraAST eq. 2, negated.
+    """
+    sign = -1.0 if real else 1.0
+    return torch.stack([F.softplus(sign * at_least_float32(score)).mean() for score in scores]).sum()

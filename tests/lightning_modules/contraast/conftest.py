@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.contraast import ContraAST, module
+from lightning_modules.contraast import ContraAST
+from lightning_modules.internal_external import training
 from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.types import StyleBatch
 
@@ -23,7 +24,7 @@ def small_vgg(weights="random", *, variant="vgg19_normalised"):
 @pytest.fixture
 def small(monkeypatch):
     """Return a function that builds a small ContraAST."""
-    monkeypatch.setattr(module, "load_vgg", small_vgg)
+    monkeypatch.setattr(training, "load_vgg", small_vgg)
 
     def build(**arguments):
         torch.manual_seed(0)

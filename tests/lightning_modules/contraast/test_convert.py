@@ -3,9 +3,9 @@ import torch
 
 from lightning_modules.checkpoints import build, load_checkpoint
 from lightning_modules.contraast.convert import RECIPE, convert
-from lightning_modules.contraast.decoders import Decoder
 from lightning_modules.contraast.networks import Transform
 from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.mirrored_decoder import Decoder
 from lightning_modules.weights import load_vgg
 
 CONVOLUTIONS = [(512, 256), *[(256, 256)] * 3, (256, 128), (128, 128), (128, 64), (64, 64), (64, 3)]

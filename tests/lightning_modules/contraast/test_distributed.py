@@ -13,9 +13,10 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from lightning_modules.contraast.losses import arrange_pairs
-from lightning_modules.contraast.manner import MANNER_LAYERS
-from lightning_modules.contraast.settings import LossWeights, Texture
+from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.losses.shared_attribute import arrange_pairs
+from lightning_modules.networks.manner import MANNER_LAYERS
+from lightning_modules.networks.mirrored_decoder import Texture
 from lightning_modules.types import StyleBatch
 
 STEPS = 3

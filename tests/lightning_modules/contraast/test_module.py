@@ -5,10 +5,11 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from lightning_modules.contraast import module
-from lightning_modules.contraast.networks import MultiScaleDiscriminator, ProjectionHead
-from lightning_modules.contraast.settings import LossWeights
 from lightning_modules.errors import ImpastoError
+from lightning_modules.internal_external import painting
+from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.networks.multi_scale_discriminator import MultiScaleDiscriminator
+from lightning_modules.networks.projection_head import ProjectionHead
 
 
 def test_sizes_of_the_papers_networks_and_of_its_heads(monkeypatch):
@@ -226,8 +227,8 @@ def test_tiles_paint_what_one_pass_paints(small, monkeypatch, skips):
     model._styles.clear()
     settings = {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}
     for name, value in settings.items():
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(painting, name, value)
     assert torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
     # A halo that is too small shows: the test can fail.
-    monkeypatch.setattr(module, "DECODER_HALO", 1)
+    monkeypatch.setattr(painting, "DECODER_HALO", 1)
     assert not torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)

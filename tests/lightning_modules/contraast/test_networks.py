@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightning_modules.contraast.decoders import Decoder, StyledSkip
-from lightning_modules.contraast.networks import MultiScaleDiscriminator, Transform
+from lightning_modules.contraast.networks import Transform
+from lightning_modules.networks.mirrored_decoder import Decoder, StyledSkip
+from lightning_modules.networks.multi_scale_discriminator import MultiScaleDiscriminator
 
 
 @pytest.fixture(autouse=True)

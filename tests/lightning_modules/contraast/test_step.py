@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_modules.contraast.settings import LossWeights
+from lightning_modules.internal_external.settings import LossWeights
 
 RATE = 1e-3
 WEIGHTS = LossWeights(

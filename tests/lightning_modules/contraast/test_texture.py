@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from lightning_modules.contraast.settings import LossWeights, Texture
 from lightning_modules.errors import ImpastoError
+from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.networks.mirrored_decoder import Texture
 from lightning_modules.networks.noise import place_noise
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -307,7 +308,7 @@ def test_new_weights_of_the_manner_empty_the_cache(textured):
 
 
 def test_a_large_picture_is_decoded_whole_since_its_norms_see_all_of_it(textured, monkeypatch):
-    from lightning_modules.contraast import module
+    from lightning_modules.internal_external import painting
 
     model, generator = textured().eval(), torch.Generator().manual_seed(0)
     content = torch.rand(1, 3, 336, 272, generator=generator, dtype=torch.float64)
@@ -315,7 +316,7 @@ def test_a_large_picture_is_decoded_whole_since_its_norms_see_all_of_it(textured
     whole = model.stylize(content, style=style)
     model._styles.clear()
     for name, value in {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}.items():
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(painting, name, value)
     assert torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
 
 

@@ -1,10 +1,8 @@
-"""What ContraAST alone asks: stylisations that share a style, or a content, resemble each other; eq. 2, 5 and 6."""
+"""Contrast between stylisations that share a style, or a content: how a batch is arranged for it, and the loss."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
@@ -34,7 +32,7 @@ def arrange_pairs(half: int, device: torch.device | str = "cpu") -> tuple[Tensor
         [[0, 1, 2, 1, 2, 0], [0, 1, 2, 0, 1, 2]]
     """
     if half < 2:
-        raise ImpastoError(f"ContraAST contrasts contents within a batch: every process needs at least 2, not {half}.")
+        raise ImpastoError(f"Contents are contrasted within a batch: every process needs at least 2, not {half}.")
     numbers = torch.arange(half, device=device)
     return torch.cat([numbers, numbers.roll(-1)]), numbers.repeat(2)
 
@@ -75,40 +73,3 @@ def shared_attribute_loss(
         pool = logits.masked_fill(~candidates, torch.finfo(logits.dtype).min).logsumexp(1)
         per_anchor = pool - logits.masked_fill(~positive, 0).sum(1) / positive.sum(1)
     return per_anchor.sum() if reduction == "sum" else per_anchor.mean()
-
-
-def euclidean(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``|a - b|_2`` of every sample, over all its elements, averaged over samples: the paper's norm.
-
-    Args:
-        a: ``(B, ...)``.
-        b: The same shape.
-    """
-    difference = (at_least_float32(a) - at_least_float32(b)).flatten(1)
-    norms: Tensor = torch.linalg.vector_norm(difference, dim=1)
-    return norms.mean()
-
-
-def least_squares(scores: Sequence[Tensor], real: bool) -> Tensor:
-    """Return ``mean((D - target)^2)`` summed over scales, target 1 for real and 0 for fake.
-
-    Args:
-        scores: Patch logits of each scale.
-        real: What the scores should say.
-
-    Source: Mao et al. 2017 (LSGAN), eq. 9 without the factor 1/2; public ContraAST code.
-    """
-    return torch.stack([(at_least_float32(score) - float(real)).square().mean() for score in scores]).sum()
-
-
-def log_likelihood(scores: Sequence[Tensor], real: bool) -> Tensor:
-    """Return ``-mean(log D)`` for real and ``-mean(log(1 - D))`` for fake, summed over scales; D = sigmoid(score).
-
-    Args:
-        scores: Patch logits of each scale.
-        real: What the scores should say.
-
-    Source: ContraAST eq. 2, negated.
-    """
-    sign = -1.0 if real else 1.0
-    return torch.stack([F.softplus(sign * at_least_float32(score)).mean() for score in scores]).sum()

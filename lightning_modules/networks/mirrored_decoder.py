@@ -1,7 +1,8 @@
-"""From restyled features to a picture: the paper's decoder, and one that makes texture."""
+"""From restyled features to a picture: the decoder that mirrors the encoder, and one that makes texture."""
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,19 @@ from lightning_modules.networks.decoder_layer import DecoderLayer
 
 SHALLOW = ("relu1_1", "relu2_1")
 """Where the skips come from, finest first."""
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A decoder that makes texture, see `TexturedDecoder`; not in the paper.
+
+    Attributes:
+        widths: Its channels at the resolutions of relu1_1, relu2_1 and relu3_1.
+        manner: Length of the vector that shapes its layers.
+    """
+
+    widths: tuple[int, int, int] = (24, 48, 96)
+    manner: int = 64
 
 
 class ReflectConv(nn.Module):

@@ -2,8 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lightning_modules.contraast.losses import arrange_pairs, euclidean, shared_attribute_loss
 from lightning_modules.errors import ImpastoError
+from lightning_modules.losses.euclidean import euclidean
+from lightning_modules.losses.shared_attribute import arrange_pairs, shared_attribute_loss
 
 
 @pytest.mark.parametrize("half", [2, 3, 4, 8])

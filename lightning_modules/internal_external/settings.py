@@ -32,16 +32,3 @@ class LossWeights:
     content_contrast: float = 0.3
     texture: float = 0.0
     manner_contrast: float = 0.0
-
-
-@dataclass(frozen=True)
-class Texture:
-    """A decoder that makes texture, see `TexturedDecoder`; not in the paper.
-
-    Attributes:
-        widths: Its channels at the resolutions of relu1_1, relu2_1 and relu3_1.
-        manner: Length of the vector that shapes its layers.
-    """
-
-    widths: tuple[int, int, int] = (24, 48, 96)
-    manner: int = 64

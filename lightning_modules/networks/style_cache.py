@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_modules.contraast.networks import StyleKeys
+from lightning_modules.networks.attention_generator import StyleKeys
 
 
 class Known(NamedTuple):

@@ -1,0 +1,402 @@
+"""Training by internal losses, external adversaries and contrast between stylisations."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.internal_external.painting import AttentionPainter
+from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.losses.adversarial import least_squares, log_likelihood
+from lightning_modules.losses.content import Shown, shrunken_content_loss
+from lightning_modules.losses.contrastive import supervised_contrastive_loss
+from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
+from lightning_modules.losses.euclidean import euclidean
+from lightning_modules.losses.shared_attribute import arrange_pairs, shared_attribute_loss
+from lightning_modules.losses.statistics import channel_statistics
+from lightning_modules.losses.style import style_loss
+from lightning_modules.networks.attention_generator import AttentionTransform, Generator
+from lightning_modules.networks.mirrored_decoder import Texture
+from lightning_modules.networks.multi_scale_discriminator import MultiScaleDiscriminator
+from lightning_modules.networks.projection_head import ProjectionHead
+from lightning_modules.networks.texture_critic import Exhibit, TextureCritic, painter_codes
+from lightning_modules.optim.balance import GradientBalance
+from lightning_modules.optim.schedule import scheduled
+from lightning_modules.types import Condition, StyleBatch
+from lightning_modules.weights import WeightsSource, load_vgg, need_vgg, resolve
+
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+TEXTURE_LAYERS = LAYERS[:4]
+"""What the texture critic looks at. Above it a training crop is a handful of places."""
+PAINTER_CODE = 512
+"""Length of the vector by which the critic knows a painter."""
+BALANCED = ("content", "style", "style_contrast", "content_contrast", "adversarial", "texture")
+"""Terms of the stylised pictures. The others pull at pictures of their own, or at none: nothing to balance against."""
+STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER = "relu3_1", "relu4_1"
+PAPER_CONTENT_LAYER = "conv4_2"
+Variant = Literal["paper", "reference"]
+# Units of the first layer of the style and the content head.
+HIDDEN: dict[Variant, tuple[int, int]] = {"paper": (256, 128), "reference": (128, 256)}
+
+
+class Painted(NamedTuple):
+    """One generator pass over a batch, with h contents, h styles and b = 2 h stylised pictures.
+
+    Attributes:
+        known: Features of the 2 h unique inputs, contents first.
+        references: Features of other paintings by the painters of the h styles, where the critic looks at them.
+        content: Number of the content of each stylised picture, ``(b,)``.
+        style: Number of the style of each stylised picture, ``(b,)``.
+        own: Numbers of the unique inputs that are also painted with themselves as style, ``(n,)``.
+        stylized: ``(b, 3, H, W)``.
+        identity: ``(n, 3, H, W)``, the inputs ``own`` painted so.
+        manner: Vectors of the h styles, ``(h, manner)``, where there are such.
+    """
+
+    known: dict[str, Tensor]
+    references: dict[str, Tensor]
+    content: Tensor
+    style: Tensor
+    own: Tensor
+    stylized: Tensor
+    identity: Tensor
+    manner: Tensor | None
+
+
+class Critic(Protocol):
+    """Who has been shown a step's pictures, and learns from them after the generator has."""
+
+    def loss(self) -> Tensor:
+        """Return its own loss."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return what it trains."""
+
+
+class Judged(NamedTuple):
+    """A critic of a step's pictures.
+
+    Attributes:
+        name: Of its loss, as it is logged.
+        critic: It.
+        optimizer: Makes its optimiser.
+    """
+
+    name: str
+    critic: Critic
+    optimizer: OptimizerCallable
+
+
+class InternalExternal(AttentionPainter):
+    """What ContraAST and those who build on it have in common: the arrangement of a batch, the step and its losses.
+
+    A batch of ``h`` contents and ``h`` styles makes ``b = 2 h`` stylised pictures. Internal losses hold each to its
+    content and its style, the external ones to what paintings look like, and contrasts hold them to each other.
+
+    Args:
+        make_transform: Returns the method's attention, given the encoder's channels by layer.
+        optimizer: Of generator and projection heads.
+        discriminator_optimizer: Of the discriminator.
+        scheduler: Learning-rate schedule of all, stepped every iteration.
+        critic_optimizer: Of the texture critic, needed where ``loss.texture`` has a weight.
+        weights: Where the frozen encoder comes from.
+        variant: ``reference`` computes the losses as the public code does, ``paper`` as the paper writes them; see the
+            package's README.
+        skips: Channels of shallow skips in the decoder; 0 for none, as in the paper.
+        texture: A decoder that makes texture; None for the paper's.
+        discriminator_scales: Number of patch discriminators.
+        discriminator_width: Channels of their first layer.
+        loss: Weight of each term.
+        content_layers: Layers of the content loss of the variant ``reference``.
+        content_scales: See `shrunken_content_loss`; 1 alone in the paper.
+        identity_fraction: Share of the contents and of the styles, at least one of each, that is also painted with
+            itself as style; all of them in the paper.
+        balance_every: Iterations between two measurements of the loss terms' gradients; 0 takes the weights as they
+            are, as in the paper.
+        temperature: Of all contrasts.
+        gather: Contrast with the pictures of all ranks instead of the own ones only.
+        compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
+        clip: See `StyleTransferModule`.
+        accumulate: See `StyleTransferModule`.
+        validate_with: See `StyleTransferModule`.
+    """
+
+    loss_parts: ClassVar[tuple[str, ...]] = ("style_head", "content_head", "discriminator", "balance", "critic")
+
+    def __init__(
+        self,
+        make_transform: Callable[[Mapping[str, int]], AttentionTransform],
+        optimizer: OptimizerCallable,
+        discriminator_optimizer: OptimizerCallable,
+        scheduler: LRSchedulerCallable | None = None,
+        critic_optimizer: OptimizerCallable | None = None,
+        *,
+        weights: WeightsSource = "auto",
+        variant: Variant = "reference",
+        skips: int = 0,
+        texture: Texture | None = None,
+        discriminator_scales: int = 3,
+        discriminator_width: int = 64,
+        loss: LossWeights = LossWeights(),
+        content_layers: Sequence[str] = LAYERS[3:],
+        content_scales: Sequence[int] = (1,),
+        identity_fraction: float = 1.0,
+        balance_every: int = 0,
+        temperature: float = 0.2,
+        gather: bool = False,
+        compile: bool = False,  # noqa: A002 - as everybody calls it
+        clip: float | None = None,
+        accumulate: int = 1,
+        validate_with: Condition = "image",
+    ) -> None:
+        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
+        self.make_optimizer = optimizer
+        self.make_discriminator_optimizer = discriminator_optimizer
+        self.make_scheduler = scheduler
+        self.make_critic_optimizer = critic_optimizer
+        self.variant = variant
+        self.loss = loss
+        self.content_layers = tuple(content_layers)
+        self.content_scales = tuple(content_scales)
+        self.identity_fraction = identity_fraction
+        self.temperature = temperature
+        self.gather = gather
+        self.compiled = compile
+
+        source = self.settled["weights"] = resolve(weights, need_vgg("vgg19_normalised"))
+        self.encoder = load_vgg(source, variant="vgg19_normalised")
+        self.encoder.trunk.fold_colour()
+        channels = self.encoder.channels
+        shallow = [channels[name] for name in LAYERS[:4]]
+        self.generator = Generator(make_transform(channels), shallow, skips=skips, texture=texture)
+        style_hidden, content_hidden = HIDDEN[variant]
+        self.style_head = ProjectionHead(channels[STYLE_HEAD_LAYER], style_hidden)
+        self.content_head = ProjectionHead(channels[CONTENT_HEAD_LAYER], content_hidden)
+        self.discriminator: MultiScaleDiscriminator | None = None
+        if loss.adversarial:
+            self.discriminator = MultiScaleDiscriminator(discriminator_scales, discriminator_width)
+        if loss.manner_contrast and texture is None:
+            raise ImpastoError("loss.manner_contrast needs vectors of the styles: give model.texture, or no weight.")
+        self.critic: TextureCritic | None = None
+        if loss.texture:
+            if critic_optimizer is None:
+                raise ImpastoError(
+                    "loss.texture trains a critic: give model.critic_optimizer, as in contraast/tiny.yaml."
+                )
+            self.critic = TextureCritic({name: channels[name] for name in TEXTURE_LAYERS}, PAINTER_CODE)
+        balanced = [name for name in BALANCED if getattr(loss, name)]
+        self.balance = GradientBalance(balanced, every=balance_every, until=sys.maxsize) if balance_every else None
+
+    # ------------------------------------------------------------------ training
+
+    def on_fit_start(self) -> None:
+        """Compile in place, so that the names in checkpoints stay."""
+        for network in (self.encoder.trunk, self.generator.decoder, self.discriminator) if self.compiled else ():
+            if network is not None:
+                network.compile()
+
+    def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """One generator pass, a step of the discriminator, one of the generator against it, one of the critic."""
+        painted = self.paint_batch(batch)
+        generator, *adversaries = self._optimizers()
+        if self.discriminator is not None:
+            with self.optimizing(adversaries.pop(0)) as backward:
+                loss, accuracy = self.discriminator_loss(batch.style, painted.stylized.detach())
+                backward(loss)
+            self.log_terms({"discriminator": loss, "discriminator_accuracy": accuracy})
+        with self.optimizing(generator) as backward:
+            terms = self.generator_terms(batch, painted)
+            weights = self._weights(terms, painted.stylized)
+            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            backward(total)
+        self.log_terms({**terms, "total": total})
+        for judged, optimizer in zip(self.critics(), adversaries, strict=True):
+            with self.optimizing(optimizer) as backward:
+                loss = judged.critic.loss()
+                backward(loss)
+            self.log_terms({judged.name: loss})
+
+    def critics(self) -> list[Judged]:
+        """Return who learns after the generator, in the order of their optimisers."""
+        if self.critic is None or self.make_critic_optimizer is None:
+            return []
+        return [Judged("critic", self.critic, self.make_critic_optimizer)]
+
+    def _weights(self, terms: Mapping[str, Tensor], stylized: Tensor) -> dict[str, Tensor | float]:
+        """Return what every term counts, in the ratios of the settings where gradients are balanced."""
+        if self.balance is None:
+            return {name: getattr(self.loss, name) for name in terms}
+        weights = self.balance.weigh(vars(self.loss), terms, stylized, self.global_step)
+        self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
+        return weights
+
+    def paint_batch(self, batch: StyleBatch) -> Painted:
+        """Run the generator once over everything that the losses look at.
+
+        Every unique picture is encoded once, its queries and keys are computed once, and stylisations and identities
+        go through attention and decoder as one batch.
+        """
+        half = len(batch.content)
+        content, style = self.arrange(half)
+        with torch.no_grad():
+            known = self.encoder(torch.cat([batch.content, batch.style]), self._loss_layers())
+            compared = self.critic is not None and batch.reference is not None
+            references = self.encoder(batch.reference, TEXTURE_LAYERS) if compared else {}
+            self._learn_paintings({name: maps[half:] for name, maps in known.items()})
+        own = self._own_numbers(half)
+        as_content, as_style = torch.cat([content, own]), torch.cat([style + half, own])
+        # Plain indexing would add the gradients of repeated pictures in whatever order the threads come.
+        queries = [query.index_select(0, as_content) for query in self.generator.transform.queries(known)]
+        keys = self.generator.style_keys(known)
+        features = {name: known[name][as_content] for name in self.generator.content_layers}
+        noise = self.generator.manner is not None
+        seed = torch.randint(2**31, as_style.shape, device=self.device) if noise else None
+        decoded = self.generator(features, queries, keys.take(as_style), seed)
+        inputs = torch.cat([batch.content, batch.style])
+        pictures = self.complete(decoded, inputs[as_content], inputs[as_style])
+        stylized, identity = pictures.split([2 * half, len(own)])
+        manner = None if keys.manner is None else keys.manner[half:]
+        return Painted(known, references, content, style, own, stylized, identity, manner)
+
+    def _learn_paintings(self, features: Mapping[str, Tensor]) -> None:
+        manner = self.generator.manner
+        if manner is not None and not manner.settled:
+            manner.update(gather_with_gradient(manner.measure(features)))
+
+    def _own_numbers(self, half: int) -> Tensor:
+        """Return the numbers of the inputs that are painted with themselves as style, contents first."""
+        count = max(1, round(self.identity_fraction * half))
+        numbers = torch.arange(count, device=self.device)
+        return torch.cat([numbers, numbers + half])
+
+    def arrange(self, half: int) -> tuple[Tensor, Tensor]:
+        """Return content and style numbers of a batch's stylised pictures; see `arrange_pairs`."""
+        return arrange_pairs(half, self.device)
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the discriminator's loss, eq. 2, and the share of patches that it takes for what they are.
+
+        Args:
+            real: Paintings, ``(B, 3, H, W)``.
+            fake: Detached stylisations, ``(b, 3, H, W)``.
+        """
+        assert self.discriminator is not None  # noqa: S101 - asked before
+        real_scores, fake_scores = self.discriminator(real), self.discriminator(fake)
+        judge, middle = (least_squares, 0.5) if self.variant == "reference" else (log_likelihood, 0.0)
+        with torch.no_grad():
+            right = [(score > middle).float().mean() for score in real_scores]
+            right += [(score <= middle).float().mean() for score in fake_scores]
+        return judge(real_scores, True) + judge(fake_scores, False), torch.stack(right).mean()
+
+    def generator_terms(self, batch: StyleBatch, painted: Painted) -> dict[str, Tensor]:
+        """Return every unweighted term of eq. 7 whose weight is not 0."""
+        size = len(painted.stylized)
+        inputs = _take(torch.cat([batch.content, batch.style]), painted.own)
+        judged = torch.cat([painted.stylized, painted.identity])
+        features = self.encoder(judged, self._loss_layers())
+        # Split, not sliced: the gradient of a slice is a whole map, mostly zeros.
+        parts = {name: maps.split([size, len(painted.identity)]) for name, maps in features.items()}
+        stylized, identity = ({name: part[which] for name, part in parts.items()} for which in range(2))
+        terms = {"style": self._style_term(stylized, painted), "content": self._content_term(batch, stylized, painted)}
+        terms |= self._identity_terms(inputs, identity, painted)
+        if self.loss.style_contrast or self.loss.content_contrast:
+            terms |= self._contrast_terms(stylized, painted)
+        if self.discriminator is not None:
+            scores = self.discriminator(painted.stylized)
+            # Eq. 2 to the letter saturates; least squares does not.
+            paper = self.variant == "paper"
+            terms["adversarial"] = -log_likelihood(scores, False) if paper else least_squares(scores, True)
+        if self.critic is not None:
+            terms["texture"] = self._texture_term(batch, stylized, painted)
+        if self.loss.manner_contrast:
+            terms["manner_contrast"] = self._manner_term(batch, painted)
+        return {name: term for name, term in terms.items() if getattr(self.loss, name)}
+
+    def _style_term(self, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
+        half = len(painted.stylized) // 2
+        target = {}
+        for name in LAYERS:
+            mean, std = channel_statistics(painted.known[name][half:])
+            target[name] = (mean[painted.style], std[painted.style])
+        return style_loss({name: stylized[name] for name in LAYERS}, target, distance=self._distance)
+
+    def _content_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
+        if self.variant == "paper":
+            return euclidean(stylized[PAPER_CONTENT_LAYER], painted.known[PAPER_CONTENT_LAYER][painted.content])
+        return shrunken_content_loss(
+            lambda pictures: self.encoder(pictures, self.content_layers),
+            Shown(painted.stylized, stylized),
+            Shown(batch.content, painted.known),
+            self.content_layers,
+            self.content_scales,
+            total=True,  # the public code sums over layers
+            shown=painted.content,
+        )
+
+    def _texture_term(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
+        assert self.critic is not None  # noqa: S101 - asked before
+        half, whose = len(batch.style), batch.artist
+        codes = painter_codes(whose, PAINTER_CODE).to(batch.style)
+        asked = Exhibit(stylized, codes[painted.style])
+        paintings = {name: painted.known[name][half:] for name in TEXTURE_LAYERS}
+        if painted.references:
+            paintings = {name: torch.cat([maps, painted.references[name]]) for name, maps in paintings.items()}
+            codes, whose = codes.repeat(2, 1), whose.repeat(2)
+        return self.critic.adversary(asked, Exhibit(paintings, codes), whose)
+
+    def _manner_term(self, batch: StyleBatch, painted: Painted) -> Tensor:
+        assert painted.manner is not None  # noqa: S101 - asked when the module was made
+        assert self.generator.manner is not None  # noqa: S101
+        vectors, whose = painted.manner, batch.artist
+        if painted.references:
+            vectors, whose = torch.cat([vectors, self.generator.manner(painted.references)]), whose.repeat(2)
+        if self.gather:
+            vectors, whose = gather_with_gradient(vectors), gather_with_gradient(whose)
+        return supervised_contrastive_loss(F.normalize(vectors, dim=-1), whose, temperature=self.temperature)
+
+    def _identity_terms(self, inputs: Tensor, identity: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
+        # The sum of a mean over contents and a mean over styles is twice the mean over both.
+        feature_terms = [self._distance(identity[name], _take(painted.known[name], painted.own)) for name in LAYERS]
+        return {
+            "identity_image": 2 * self._distance(painted.identity, inputs),
+            "identity_feature": 2 * torch.stack(feature_terms).sum(),
+        }
+
+    def _contrast_terms(self, stylized: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
+        style = self.style_head(stylized[STYLE_HEAD_LAYER])
+        content = self.content_head(stylized[CONTENT_HEAD_LAYER])
+        styles, contents = painted.style, painted.content
+        if self.gather:
+            offset = rank_offset(len(style), style.device)
+            styles, contents = (gather_with_gradient(numbers + offset) for numbers in (styles, contents))
+            style, content = gather_with_gradient(style), gather_with_gradient(content)
+        how = {"temperature": self.temperature, "reduction": "mean" if self.variant == "paper" else "sum"}
+        return {
+            "style_contrast": shared_attribute_loss(style, styles, contents, **how),  # type: ignore[arg-type]
+            "content_contrast": shared_attribute_loss(content, contents, styles, **how),  # type: ignore[arg-type]
+        }
+
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
+        return euclidean(a, b) if self.variant == "paper" else F.mse_loss(a, b)
+
+    def _loss_layers(self) -> tuple[str, ...]:
+        return LAYERS if self.variant == "reference" else (*LAYERS, PAPER_CONTENT_LAYER)
+
+    def configure_optimizers(self) -> list[Any]:
+        """One optimiser for generator and heads, one for the discriminator, one for every critic."""
+        trained = [self.generator, self.style_head, self.content_head]
+        optimizers = [self.make_optimizer([p for module in trained for p in module.parameters()])]
+        if self.discriminator is not None:
+            optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
+        optimizers += [judged.optimizer(judged.critic.parameters()) for judged in self.critics()]
+        return scheduled(optimizers, self.make_scheduler)
+
+
+def _take(inputs: Tensor, numbers: Tensor) -> Tensor:
+    """Return ``inputs[numbers]`` without a copy where that is all of them."""
+    return inputs if len(numbers) == len(inputs) else inputs[numbers]
