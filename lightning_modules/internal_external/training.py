@@ -1,8 +1,8 @@
 """Training by internal losses, external adversaries and contrast between stylisations."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from lightning_modules.losses.content import Shown, shrunken_content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
 from lightning_modules.losses.euclidean import euclidean
-from lightning_modules.losses.shared_attribute import arrange_pairs, shared_attribute_loss
+from lightning_modules.losses.shared_attribute import Crops, arrange_pairs, shared_attribute_loss
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.attention_generator import AttentionTransform, Generator
@@ -35,8 +35,6 @@ TEXTURE_LAYERS = LAYERS[:4]
 """What the texture critic looks at. Above it a training crop is a handful of places."""
 PAINTER_CODE = 512
 """Length of the vector by which the critic knows a painter."""
-BALANCED = ("content", "style", "style_contrast", "content_contrast", "adversarial", "texture")
-"""Terms of the stylised pictures. The others pull at pictures of their own, or at none: nothing to balance against."""
 STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER = "relu3_1", "relu4_1"
 PAPER_CONTENT_LAYER = "conv4_2"
 Variant = Literal["paper", "reference"]
@@ -68,27 +66,19 @@ class Painted(NamedTuple):
     manner: Tensor | None
 
 
-class Critic(Protocol):
-    """Who has been shown a step's pictures, and learns from them after the generator has."""
-
-    def loss(self) -> Tensor:
-        """Return its own loss."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return what it trains."""
-
-
-class Judged(NamedTuple):
-    """A critic of a step's pictures.
+class Critic(NamedTuple):
+    """Who has been shown a step's pictures, and learns from them after the generator has.
 
     Attributes:
         name: Of its loss, as it is logged.
-        critic: It.
+        network: What it trains.
+        loss: Returns its own loss on what it was shown last.
         optimizer: Makes its optimiser.
     """
 
     name: str
-    critic: Critic
+    network: nn.Module
+    loss: Callable[[], Tensor]
     optimizer: OptimizerCallable
 
 
@@ -97,6 +87,10 @@ class InternalExternal(AttentionPainter):
 
     A batch of ``h`` contents and ``h`` styles makes ``b = 2 h`` stylised pictures. Internal losses hold each to its
     content and its style, the external ones to what paintings look like, and contrasts hold them to each other.
+
+    Attributes:
+        balanced: Terms of the stylised pictures. The others pull at pictures of their own, or at none: nothing to
+            balance against.
 
     Args:
         make_transform: Returns the method's attention, given the encoder's channels by layer.
@@ -126,6 +120,14 @@ class InternalExternal(AttentionPainter):
         validate_with: See `StyleTransferModule`.
     """
 
+    balanced: ClassVar[tuple[str, ...]] = (
+        "content",
+        "style",
+        "style_contrast",
+        "content_contrast",
+        "adversarial",
+        "texture",
+    )
     loss_parts: ClassVar[tuple[str, ...]] = ("style_head", "content_head", "discriminator", "balance", "critic")
 
     def __init__(
@@ -189,7 +191,7 @@ class InternalExternal(AttentionPainter):
                     "loss.texture trains a critic: give model.critic_optimizer, as in contraast/tiny.yaml."
                 )
             self.critic = TextureCritic({name: channels[name] for name in TEXTURE_LAYERS}, PAINTER_CODE)
-        balanced = [name for name in BALANCED if getattr(loss, name)]
+        balanced = [name for name in self.balanced if getattr(loss, name)]
         self.balance = GradientBalance(balanced, every=balance_every, until=sys.maxsize) if balance_every else None
 
     # ------------------------------------------------------------------ training
@@ -215,17 +217,17 @@ class InternalExternal(AttentionPainter):
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
-        for judged, optimizer in zip(self.critics(), adversaries, strict=True):
+        for critic, optimizer in zip(self.critics(), adversaries, strict=True):
             with self.optimizing(optimizer) as backward:
-                loss = judged.critic.loss()
+                loss = critic.loss()
                 backward(loss)
-            self.log_terms({judged.name: loss})
+            self.log_terms({critic.name: loss})
 
-    def critics(self) -> list[Judged]:
+    def critics(self) -> list[Critic]:
         """Return who learns after the generator, in the order of their optimisers."""
         if self.critic is None or self.make_critic_optimizer is None:
             return []
-        return [Judged("critic", self.critic, self.make_critic_optimizer)]
+        return [Critic("critic", self.critic, self.critic.loss, self.make_critic_optimizer)]
 
     def _weights(self, terms: Mapping[str, Tensor], stylized: Tensor) -> dict[str, Tensor | float]:
         """Return what every term counts, in the ratios of the settings where gradients are balanced."""
@@ -305,7 +307,7 @@ class InternalExternal(AttentionPainter):
         terms = {"style": self._style_term(stylized, painted), "content": self._content_term(batch, stylized, painted)}
         terms |= self._identity_terms(inputs, identity, painted)
         if self.loss.style_contrast or self.loss.content_contrast:
-            terms |= self._contrast_terms(stylized, painted)
+            terms |= self._contrast_terms(batch, stylized, painted)
         if self.discriminator is not None:
             scores = self.discriminator(painted.stylized)
             # Eq. 2 to the letter saturates; least squares does not.
@@ -367,19 +369,26 @@ class InternalExternal(AttentionPainter):
             "identity_feature": 2 * torch.stack(feature_terms).sum(),
         }
 
-    def _contrast_terms(self, stylized: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
+    def _contrast_terms(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
         style = self.style_head(stylized[STYLE_HEAD_LAYER])
         content = self.content_head(stylized[CONTENT_HEAD_LAYER])
+        crops = self._crops(batch)
         styles, contents = painted.style, painted.content
         if self.gather:
             offset = rank_offset(len(style), style.device)
             styles, contents = (gather_with_gradient(numbers + offset) for numbers in (styles, contents))
             style, content = gather_with_gradient(style), gather_with_gradient(content)
+            if crops is not None:
+                crops = Crops(gather_with_gradient(crops.z), gather_with_gradient(crops.style + offset))
         how = {"temperature": self.temperature, "reduction": "mean" if self.variant == "paper" else "sum"}
         return {
-            "style_contrast": shared_attribute_loss(style, styles, contents, **how),  # type: ignore[arg-type]
+            "style_contrast": shared_attribute_loss(style, styles, contents, crops=crops, **how),  # type: ignore[arg-type]
             "content_contrast": shared_attribute_loss(content, contents, styles, **how),  # type: ignore[arg-type]
         }
+
+    def _crops(self, batch: StyleBatch) -> Crops | None:  # noqa: ARG002 - for those who compare with the styles too
+        """Return what of the style pictures themselves takes part in the contrast of styles: by default nothing."""
+        return None
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         return euclidean(a, b) if self.variant == "paper" else F.mse_loss(a, b)
@@ -393,7 +402,7 @@ class InternalExternal(AttentionPainter):
         optimizers = [self.make_optimizer([p for module in trained for p in module.parameters()])]
         if self.discriminator is not None:
             optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
-        optimizers += [judged.optimizer(judged.critic.parameters()) for judged in self.critics()]
+        optimizers += [critic.optimizer(critic.network.parameters()) for critic in self.critics()]
         return scheduled(optimizers, self.make_scheduler)
 
 
