@@ -21,6 +21,7 @@ from metrics.extractors import DINOv2Features, ExtractorName, load_extractor
 from metrics.frechet import FrechetDistance
 from metrics.functional.checks import one_of
 from metrics.gram import GramDistance
+from metrics.halo import StyleHalo
 from metrics.kid import KID
 from metrics.panel import fit_panel
 from metrics.perceptual import PerceptualDistance
@@ -102,6 +103,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     "ssim": Entry(StructuralSimilarity, (), ("content",), "structure kept of the content"),
     "lpips": Entry(PerceptualDistance, ("lpips",), ("content",), "perceptual distance from the content"),
+    "halo": Entry(StyleHalo, (), ("content",), "plainer texture in bands around the content's things"),
     "style_loss": Entry(StyleLoss, ("vgg19",), ("style",), "VGG means and deviations against the style"),
     "style_l2": Entry(
         partial(StyleLoss, form="l2"), ("vgg19",), ("style",), "the same as L2 norms, ContraAST's equation 1"

@@ -22,6 +22,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "ssim_content": ("ssim", None),
     "lpips_truth": ("lpips", ("stylized", "truth")),
     "style_loss": ("style_loss", None),
+    "halo": ("halo", None),
+    "halo_truth": ("halo", ("stylized", "content", "truth")),
 }
 """From the name of a figure to its metric in `metrics.catalogue`, and to what is compared where that is not its own."""
 
@@ -99,7 +101,7 @@ class Jury:
             positions = torch.arange(len(pictures))[part]
             self._collection.update(index=positions, artist=self.pairs.artists[part], stylized=pictures[part], **fields)
         _, _, columns = self._collection.table()
-        figures = {key: float(value) for key, value in self._collection.compute().items()}
+        figures = {key: float(value) for key, value in self._collection.compute().items() if not value.isnan()}
         named, ways = (columns[self._collection.key(column)].tolist() for column in (self.named, self.way))
         notes = [f"{'named' if hit else 'not named'}, way {way:z.2f}" for hit, way in zip(named, ways, strict=True)]
         return Verdict(name, figures, {self.named: _by_painter(prompts, named)}, notes)

@@ -35,6 +35,7 @@ FIELDS = {
 # Beside a rate of deception: the same of the styles themselves, and of untouched contents.
 REFERENCES = {"ceiling": "style", "floor": "content"}
 NOTHING = {
+    "content": "no content has edges, and enough flat parts both near and far from them",
     "artist": "the classifier knows none of these artists by name, choose another with --classifier",
     "clip": "no clip has two frames that follow each other",
 }

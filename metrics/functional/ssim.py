@@ -1,7 +1,8 @@
 """Structural similarity."""
 
-import torch
 from torch import Tensor
+
+from metrics.functional.filters import blur, gaussian
 
 
 def structural_similarity(
@@ -30,32 +31,19 @@ def structural_similarity(
     sigma=1.5, use_sample_covariance=False``.
 
     Examples:
+        >>> import torch
         >>> grey = torch.full((1, 3, 16, 16), 0.5)
         >>> structural_similarity(grey, grey)
         tensor([1.])
     """
     if a.shape != b.shape or min(a.shape[-2:]) < window:
         raise ValueError(f"needs equal shapes of at least {window} pixels, got {tuple(a.shape)} and {tuple(b.shape)}")
-    positions = torch.arange(window, dtype=torch.float64) - window // 2
-    gaussian = torch.exp(-positions.square() / (2 * sigma**2))
-    weights = [float(weight) for weight in gaussian / gaussian.sum()]
-
-    mean_a, mean_b = _blur(a, weights), _blur(b, weights)
-    variance_a = _blur(a * a, weights) - mean_a * mean_a
-    variance_b = _blur(b * b, weights) - mean_b * mean_b
-    covariance = _blur(a * b, weights) - mean_a * mean_b
+    weights = gaussian(window, sigma)
+    mean_a, mean_b = blur(a, weights), blur(b, weights)
+    variance_a = blur(a * a, weights) - mean_a * mean_a
+    variance_b = blur(b * b, weights) - mean_b * mean_b
+    covariance = blur(a * b, weights) - mean_a * mean_b
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     below = (mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2)
     return (above / below).mean((1, 2, 3))
-
-
-def _blur(x: Tensor, weights: list[float]) -> Tensor:
-    # Shifted sums instead of a convolution: as fast for one filter, and never TF32.
-    for axis in (-2, -1):
-        length = x.shape[axis] - len(weights) + 1
-        shifted = torch.zeros_like(x.narrow(axis, 0, length))
-        for start, weight in enumerate(weights):
-            shifted = shifted.add(x.narrow(axis, start, length), alpha=weight)
-        x = shifted
-    return x

@@ -48,7 +48,7 @@ def test_everybody_is_judged_and_drawn(stand_ins, tmp_path, capsys):
     assert figures["true painting"]["way_embedded"] == pytest.approx(1)
     assert figures["true painting"]["lpips_truth_embedded"] == pytest.approx(0, abs=1e-6)
     assert figures["tint by name"]["seconds"] == 0.25
-    assert set(figures["tint by name"]) == set(results["conventions"])
+    assert set(results["conventions"]) - set(figures["tint by name"]) <= {"halo", "halo_truth"}  # of small pictures
     assert results["contenders"]["tint by name"]["painters"]["deception"].keys() == {
         "Ada Stipple", "Bruno Carbone", "Clara Umber", "Dominic Vitrail"
     }  # fmt: skip

@@ -15,6 +15,7 @@ from lightning_modules.weights import load_artist_classifier, load_lpips, load_v
 from lightning_modules.weights.judges import INCEPTIONS
 from metrics import catalogue
 from metrics.catalogue import CATALOGUE
+from metrics.halo import StyleHalo
 from metrics.style_loss import StyleLoss
 
 ARTISTS = ("Ada Stipple", "Bruno Carbone")
@@ -79,7 +80,7 @@ PAIRED = [
 
 
 def test_every_metric_of_the_catalogue_prints_its_name_and_convention(score, capsys):
-    names = CATALOGUE.keys() - {"temporal_lpips"}  # these pictures are no clip
+    names = CATALOGUE.keys() - {"temporal_lpips", "halo"}  # these pictures are no clip, and have nothing flat
     status, table, rows = score(",".join(names))
     assert status == 0
     written = capsys.readouterr()
@@ -160,6 +161,23 @@ def test_pictures_that_are_their_own_content_and_style(score):
     assert values.pop("ssim") == 1.0
     assert 0 < values.pop("csd_pairwise") <= 1
     assert set(values.values()) == {0.0}
+
+
+def test_halos_are_measured_where_contents_have_edges_and_flat_parts(score, pictures, gallery, capsys):
+    assert score("halo")[0] == 1
+    assert "halo has no value: no content has edges, and enough flat parts both near" in capsys.readouterr().err
+    (gallery / "flats").mkdir()
+    for name in ("house", "tree"):
+        noise = np.array(Image.open(gallery / "content" / f"{name}.png"))
+        noise[:, 8 if name == "house" else 48 :] = 128
+        Image.fromarray(noise).save(gallery / "flats" / f"{name}.png")
+    _, table, rows = score("halo", "--content", "flats")
+    assert table["halo"]["pictures"] == 2  # the tree has no place far from an edge
+    metric = StyleHalo()
+    for style in ("dots", "lines"):
+        metric.update(pictures(f"out/house_{style}.png"), pictures("flats/house.png"))
+    assert table["halo"]["value"] == pytest.approx(float(metric.compute()), rel=1e-12)
+    assert [row["halo"] for row in rows[2:]] == ["", ""]
 
 
 def test_a_local_state_file_gives_the_names_without_suffix(score, monkeypatch, tmp_path, capsys):

@@ -45,6 +45,7 @@ def test_metrics_of_one_network_hold_the_same_one(metrics):
 SPELT = {
     "ssim": ((), ("content",), True),
     "lpips": (("lpips",), ("content",), False),
+    "halo": ((), ("content",), False),
     "style_loss": (("vgg19",), ("style",), False),
     "style_l2": (("vgg19",), ("style",), False),
     "gram": (("vgg19",), ("style",), False),

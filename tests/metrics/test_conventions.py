@@ -12,6 +12,7 @@ from metrics.csd import CSD
 from metrics.deception import DeceptionRate
 from metrics.frechet import FrechetDistance
 from metrics.gram import GramDistance
+from metrics.halo import StyleHalo
 from metrics.kid import KID
 from metrics.perceptual import PerceptualDistance
 from metrics.sifid import SIFID
@@ -51,6 +52,9 @@ CONVENTIONS = [
     (GramDistance(ANY, form="gatys"), "sum of squares of differences of F F^T over 4 (C H W)^2"),
     (GramDistance(ANY, form="frobenius"), "Frobenius norm of the difference of F F^T / (C H W)"),
     (GramDistance(ANY, ["a", "b"], weights=[0.5, 2]), "sum over a, b weighed 0.5, 2 of the"),
+    (StyleHalo(), "ln of the mean energy above 20 px from edges over that up to 12 px, less the painter's where true"),
+    (StyleHalo(edge=0.1), "luma (Gaussian sigma 1) above 0.1 per px within 9x9"),
+    (StyleHalo("profile"), "mean over seven bands of distance of |ln of the mean energy over that of all bands|"),
     (SIFID(ANY), "conv2d_4a (192 channels in Inception-v3, before the second max-pool)"),
     (SIFID(ANY, 64), "conv2d_2b (64 channels in Inception-v3, before the first max-pool)"),
     (

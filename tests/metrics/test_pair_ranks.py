@@ -9,6 +9,7 @@ from torch import nn
 from metrics.chamfer import ColorChamfer
 from metrics.clip_score import CLIPDirectionalScore, CLIPStyleScore, MaskedCLIPScore
 from metrics.gram import GramDistance
+from metrics.halo import StyleHalo
 from metrics.temporal import FlowWarpedError, TemporalLPIPS
 
 SHARES = {"uneven": ((0, 5), (5, 7)), "empty": ((0, 7), (7, 7))}
@@ -40,6 +41,7 @@ def measured(start, stop):
     metrics = {
         "chamfer": ColorChamfer(),
         "gram": GramDistance(Network(), layers=["map"]),
+        "halo": StyleHalo(),
         "style": CLIPStyleScore(Network()),
         "masked": MaskedCLIPScore(Network()),
         "direction": CLIPDirectionalScore(Network()),
@@ -48,10 +50,13 @@ def measured(start, stop):
         "flow": FlowWarpedError(),
     }
     a, b = pictures(0), pictures(1)
+    edges = torch.zeros(7, 3, 32, 32)
+    edges[:6, ..., 0] = 1  # and one picture that is left out
     flow, masks = b[:, :2] * 8 - 4, torch.ones(7, 1, 32, 32)
     for first in range(start, stop, 2):
         part = slice(first, min(first + 2, stop))
         inputs = {
+            "halo": (edges[part], b[part]),
             "style": (TEXTS[part],),
             "masked": (TEXTS[part], masks[part]),
             "direction": (b[part], TEXTS[part]),
@@ -70,6 +75,8 @@ def rank_main(rank, store, out):
     for name, shares in SHARES.items():
         metrics = measured(*shares[rank])
         results[name] = {key: metric.compute() for key, metric in metrics.items()}
+        curves = metrics["halo"].profile()
+        results[name] |= {"curve": curves.truth[0], "left out": curves.left_out}
         for metric in metrics.values():
             metric.reset()
     torch.save(results, f"{out}.{rank}")
@@ -80,7 +87,8 @@ def rank_main(rank, store, out):
 def test_two_ranks_give_the_value_of_one(tmp_path):
     mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
     metrics = measured(0, 7)
+    expected = {name: float(metric.compute()) for name, metric in metrics.items()}
+    expected |= {"curve": float(metrics["halo"].profile().truth[0]), "left out": 1}
     for rank in range(2):
         for values in torch.load(tmp_path / f"out.{rank}").values():
-            for name, metric in metrics.items():
-                assert abs(float(values[name]) - float(metric.compute())) < 1e-9 * max(1, abs(float(metric.compute())))
+            assert {name: float(value) for name, value in values.items()} == pytest.approx(expected, rel=1e-9, abs=1e-9)

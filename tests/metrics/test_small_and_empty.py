@@ -27,8 +27,8 @@ from metrics.temporal import FlowWarpedError, TemporalLPIPS
 SMALLEST = {
     "ssim": 11, "lpips": 16, "style_loss": 32, "style_l2": 32, "gram": 32, "sifid": 23, "sifid_64": 9, "chamfer": 1,
     "clip_style": 1, "clip_picture": 1, "deception": 32, "deception_top5": 32, "deception_closed": 32,
-    "temporal_lpips": 16, "fid": 16, "kid": 16, "cmmd": 1, "cmmd_unbiased": 1, "csd": 16, "csd_pairwise": 16,
-    "artfid": 16,
+    "halo": 32, "temporal_lpips": 16, "fid": 16, "kid": 16, "cmmd": 1, "cmmd_unbiased": 1, "csd": 16,
+    "csd_pairwise": 16, "artfid": 16,
 }  # fmt: skip
 
 
@@ -44,6 +44,9 @@ def pictures(seed, n, size):
 def feed(metric, name, n, size):
     """Give a metric of the catalogue n pictures of its own kind."""
     stylized, other = pictures(0, n, size), pictures(1, n, size)
+    if name == "halo":
+        other = torch.zeros(n, 3, size, size)  # flat beside an edge
+        other[..., 0] = 1
     if isinstance(metric, SetMetric):
         metric.update(stylized, real=False, **({"content": other} if name == "artfid" else {}))
         metric.update(other, real=True)
