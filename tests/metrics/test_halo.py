@@ -15,9 +15,9 @@ COUNT = 5
 def sides():
     """Stylised pictures, contents of which the last has no edge, and true paintings."""
     generator = torch.Generator().manual_seed(0)
-    stylized, truth = (torch.rand(COUNT, 3, 64, 48, generator=generator) for _ in range(2))
+    stylized, truth = (torch.rand(COUNT, 3, 64, 44, generator=generator) for _ in range(2))
     stylized[..., :24] *= 0.5
-    content = torch.zeros(COUNT, 3, 64, 48)
+    content = torch.zeros(COUNT, 3, 64, 44)
     for number in range(COUNT - 1):
         content[number, ..., : number + 1] = 1
     return stylized, content, truth
