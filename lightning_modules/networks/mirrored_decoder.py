@@ -101,10 +101,15 @@ class SkippingDecoder(nn.Module):
     Args:
         channels: Of blocks 1 to 4 of the encoder.
         skips: Channels of each `StyledSkip`; 0 for none.
+        finest: Channels of the decoder's own maps as large as the picture.
+
+    Attributes:
+        finest: Channels of the widest map as large as the picture.
     """
 
-    def __init__(self, channels: Sequence[int], skips: int) -> None:
+    def __init__(self, channels: Sequence[int], skips: int, finest: int) -> None:
         super().__init__()
+        self.finest = finest + skips
         levels = zip(SHALLOW, channels, strict=False)
         self.skips = nn.ModuleList(StyledSkip(count, skips) for _, count in levels) if skips else None
 
@@ -141,7 +146,7 @@ class Decoder(SkippingDecoder):
     """
 
     def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
-        super().__init__(channels, skips)
+        super().__init__(channels, skips, channels[0])
         first, second, third, fourth = channels
         self.stage4 = nn.Sequential(ReflectConv(fourth, third))
         self.stage3 = nn.Sequential(*(ReflectConv(third, third) for _ in range(3)), ReflectConv(third, second))
@@ -187,7 +192,7 @@ class TexturedDecoder(SkippingDecoder):
     """
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int], manner: int, *, skips: int = 0) -> None:
-        super().__init__(channels, skips)
+        super().__init__(channels, skips, widths[0])
         fine, middle, coarse = widths
         numbers = itertools.count()
 
