@@ -6,7 +6,6 @@ import yaml
 from PIL import Image
 
 from experiments.cli import execute
-from experiments.painting import inference
 
 
 @pytest.fixture
@@ -104,16 +103,3 @@ def test_a_mask_that_is_missing_among_others_is_named(place, capsys):
 def test_methods_that_cannot_do_without_training(place, capsys, arguments, words):
     assert execute(["stylize", *arguments, "--content", "in/a.png", "--prompt", "x", "--out", "o.png"]) == 1
     assert words in capsys.readouterr().err
-
-
-def test_help_lists_the_controls_of_the_method_at_hand(place, monkeypatch, capsys, trained):
-    (place / "shader").mkdir()
-    (place / "shader.yaml").rename(place / "shader/tiny.yaml")
-    monkeypatch.setattr(inference, "FOLDER", place)
-    for arguments in (["--method", "shader", "--help"], ["--help", "--method=shader"]):
-        with pytest.raises(SystemExit):
-            execute(["stylize", *arguments])
-        assert "shade (0 to 1, default 0.5): How dark it gets." in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        execute(["stylize", "--checkpoint", str(trained), "-h"])
-    assert "Stub has no controls" in capsys.readouterr().out
