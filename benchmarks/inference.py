@@ -5,9 +5,9 @@ python -m benchmarks.inference --megapixels --out megapixels.json
 
 The first form paints pictures of 256x256, 512x512 and 1920x1080 pixels, by all methods in turn, round after round, with
 a new style picture every time; the first round does not count. It prints medians and their ratios to ContraAST's,
-beside table 2 of the NeAT paper, whose GPU is not named. The second form paints one picture of 1, 2, 8 and 33 megapixels by
-every method that paints large pictures in tiles, each in a process of its own: seconds a megapixel, and the most memory
-that the process had (on a GPU, that torch had there). On a CPU the time is that of all threads.
+beside table 2 of the NeAT paper, whose GPU is not named. The second form paints one picture of 1, 2, 8 and 33
+megapixels by every method that paints large pictures in tiles, each in a process of its own: seconds a megapixel, and
+the most memory that the process had (on a GPU, that torch had there). On a CPU the time is that of all threads.
 """
 
 import argparse
