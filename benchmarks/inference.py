@@ -2,12 +2,15 @@
 
 OMP_NUM_THREADS=1 python -m benchmarks.inference --out inference.json
 python -m benchmarks.inference --megapixels --out megapixels.json
+python -m benchmarks.inference --seams 1408 --tiles 0 512
 
 The first form paints pictures of 256x256, 512x512 and 1920x1080 pixels, by all methods in turn, round after round, with
 a new style picture every time; the first round does not count. It prints medians and their ratios to ContraAST's,
 beside table 2 of the NeAT paper, whose GPU is not named. The second form paints one picture of 1, 2, 8 and 33
 megapixels by every method that paints large pictures in tiles, each in a process of its own: seconds a megapixel, and
 the most memory that the process had (on a GPU, that torch had there). On a CPU the time is that of all threads.
+The third form paints one square picture by each of these methods with two sizes of tiles, of which 0 is the whole, and
+says how far the two are apart: at most, and on average around the borders of the tiles and away from them.
 """
 
 import argparse
@@ -133,9 +136,8 @@ def one(name: str, size: tuple[int, int], options: argparse.Namespace, device: t
 def large(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure every size in a process of its own."""
     rows = []
-    names = [name for name, recipe in recipes().items() if class_of(recipe).tiles]
     print("| method | picture | megapixels | s | s a megapixel | GiB |\n|---|---|---|---|---|---|")
-    for name in options.methods or names:
+    for name in options.methods or tiling():
         for width, height in LARGE[: options.up_to]:
             command = [sys.executable, "-m", "benchmarks.inference", "--one", name, str(width), str(height)]
             command += ["--style-side", str(options.style_side), "--device", options.device]
@@ -148,11 +150,54 @@ def large(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+# ---------------------------------------------------------------------- seams
+
+
+def seams(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+    """Return how far paintings with two sizes of tiles are apart, in levels of 8 bits."""
+    rows = []
+    for name in options.methods or tiling():
+        model = build(recipes()[name]).to(device).eval()
+        content, style = pictures((options.seams, options.seams), options.style_side, 0, device)
+        painted = []
+        for model.tile in options.tiles:
+            painted.append(paint(model, content, style))
+        away = 255 * (painted[0] - painted[1]).abs().mean((0, 1))
+        near = near_borders(options.seams, [tile for tile in options.tiles if tile], device)
+        rows.append(
+            {
+                "method": name,
+                "largest": 255 * float((painted[0] - painted[1]).abs().max()),
+                "near borders": float(away[near].mean()),
+                "elsewhere": float(away[~near].mean()),
+            }
+        )
+        print(", ".join(f"{key} {value:.2g}" if key != "method" else value for key, value in rows[-1].items()))
+    return rows
+
+
+def near_borders(side: int, tiles: Sequence[int], device: torch.device, width: int = 4) -> Tensor:
+    """Return which pixels of a square picture are within ``width`` of a border between tiles, ``(side, side)``."""
+    places = torch.arange(side, device=device)
+    near = torch.zeros(side, dtype=torch.bool, device=device)
+    for tile in tiles:
+        distance = (places + width) % tile
+        near |= (distance < 2 * width) & (places >= width) & (places < (side - 1) // tile * tile + width)
+    return near[:, None] | near[None]
+
+
+def tiling() -> list[str]:
+    """Return the methods that paint large pictures in tiles."""
+    return [name for name, recipe in recipes().items() if class_of(recipe).tiles]
+
+
 def main() -> None:
     """Measure, print, write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", action="store_true", help="memory and seconds of large pictures")
-    parser.add_argument("--methods", nargs="*", help="of --megapixels (default: all that paint in tiles)")
+    parser.add_argument("--seams", type=int, metavar="SIDE", help="how far two sizes of tiles are apart")
+    parser.add_argument("--tiles", type=int, nargs=2, default=(0, 512), help="of --seams: the two sizes")
+    parser.add_argument("--methods", nargs="*", help="of --megapixels and --seams (default: all that paint in tiles)")
     parser.add_argument("--up-to", type=int, default=len(LARGE), help="of --megapixels: only so many sizes")
     parser.add_argument("--tile", type=int, help="of --megapixels: as of `impasto stylize`")
     parser.add_argument("--style-side", type=int, help="of the style picture (default: 512, with --megapixels 1024)")
@@ -168,8 +213,11 @@ def main() -> None:
         name, width, height = options.one
         print(json.dumps(one(name, (int(width), int(height)), options, device)))
         return
-    rows = large(options) if options.megapixels else compare(options, device)
-    if not options.megapixels:
+    if options.seams:
+        rows = seams(options, device)
+    else:
+        rows = large(options) if options.megapixels else compare(options, device)
+    if not options.megapixels and not options.seams:
         print(table(rows))
     if options.out:
         write_json({"rows": rows, "settings": {**vars(options), "threads": torch.get_num_threads()}}, options.out)

@@ -72,9 +72,8 @@ def _group_rooms() -> Iterator[int | None]:
         root = GROUPS / "memory" if old else GROUPS
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if old else ("memory.max", "memory.current")
         # Inside a container the path may be the host's, of which only the root is mounted.
-        for folder in (root / place.strip("/"), *(root / place.strip("/")).parents):
-            if folder == root or folder.is_relative_to(root):
-                yield _room(folder, *names)
+        folder = root / place.strip("/")
+        yield from (_room(part, *names) for part in (folder, *folder.parents) if part.is_relative_to(root))
 
 
 def _room(folder: Path, limit: str, usage: str) -> int | None:

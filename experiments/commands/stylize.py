@@ -115,7 +115,7 @@ def _controls_of(named: argparse.Namespace) -> tuple[str, tuple[Control, ...]]:
         recipe = checkpoint_recipe(find_checkpoint(named.checkpoint))
     else:
         for path in named.config or [profile_of(named.method, named.profile)]:
-            model = yaml.safe_load(path.read_text(encoding="utf-8")).get("model", {})
+            model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model", {})
             recipe = recipe | model | {"init_args": recipe.get("init_args", {}) | (model.get("init_args") or {})}
     found = class_of(recipe)
     offers = getattr(found, "offers", lambda _: ())

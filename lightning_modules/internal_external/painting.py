@@ -74,9 +74,7 @@ class AttentionPainter(StyleTransferModule):
         inputs, vector = self._restyle(content, style, alpha, tile)
         return self.generator.decode(inputs, vector, tile=tile)
 
-    def _restyle(
-        self, content: Tensor, style: Tensor, alpha: float, tile: int
-    ) -> tuple[tuple[Tensor, *tuple[Source, ...]], Tensor | None]:
+    def _restyle(self, content: Tensor, style: Tensor, alpha: float, tile: int) -> tuple[list[Source], Tensor | None]:
         """Return what the decoder takes: restyled maps, skips, and the vector of the style."""
         generator, transform = self.generator, self.generator.transform
         # In tiles, shallow maps are computed where they are looked at.
@@ -95,9 +93,9 @@ class AttentionPainter(StyleTransferModule):
             ]
             vector = None if vector is None or own.manner is None else torch.lerp(own.manner, vector, alpha)
         if not tile or generator.decoder.skips is None:
-            return (restyled, *generator.decoder.styled_skips(features, statistics)), vector
+            return [restyled, *generator.decoder.styled_skips(features, statistics)], vector
         shallow = {name: shallow_map(self.encoder, content, name, tile=tile) for name in SHALLOW}
-        return (restyled, *generator.decoder.tiled_skips(shallow, statistics)), vector
+        return [restyled, *generator.decoder.tiled_skips(shallow, statistics)], vector
 
     def _own_keys(self, content: Tensor, features: Mapping[str, Tensor], tile: int) -> StyleKeys:
         """Return the keys of contents as styles of themselves; of large ones, as of a style picture of `OWN_SIDE`."""

@@ -1,4 +1,6 @@
-from benchmarks.inference import SIZES, recipes, table
+import torch
+
+from benchmarks.inference import SIZES, near_borders, recipes, table
 
 
 def test_methods_are_found_by_their_contract():
@@ -22,3 +24,11 @@ def test_ratios_stand_beside_the_papers():
         in lines
     )
     assert "| neat | - | - | - | - | 0.049 / 0.068 / 0.226 | 1.63 / 1.58 / 1.51 |" in lines
+
+
+def test_borders_between_tiles():
+    near = near_borders(20, [8], torch.device("cpu"), width=2)
+    rows = near[0].nonzero().flatten().tolist()  # a row away from every horizontal border
+    assert rows == [6, 7, 8, 9, 14, 15, 16, 17]
+    assert near[6].all()
+    assert not near_borders(20, [], torch.device("cpu")).any()
