@@ -73,7 +73,7 @@ def test_a_mask_follows_a_picture_that_is_shrunk(place):
         ("--box 1,2,3", "A box is four numbers"),
         ("--box 50,0,60,10", "outside the picture of 40 x 24"),
         ("--set shade=2", "shade takes 0 to 1, not '2'"),
-        ("--set shadow=1", "Shader has no control 'shadow': it has shade"),
+        ("--set shadow=1", "Shader has no control 'shadow': it has alpha, shade"),
         ("--style in/a.png", "does not take image"),
     ],
 )
