@@ -17,6 +17,8 @@ CHANNELS = (4, 6, 8, 12)
 def encoder():
     torch.manual_seed(0)
     trunk = VGGTrunk(VGGConfig(widths=(*CHANNELS, 12), padding="reflect", ceil_mode=True))
+    for conv in trunk.convs.values():  # torch's own start leaves next to nothing of the picture at relu4_1
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     return VGGEncoder(trunk, "random").double()
 
 

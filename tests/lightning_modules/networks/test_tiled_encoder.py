@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.networks.tiled_encoder import encode_in_tiles, shallow_map
@@ -12,6 +13,8 @@ LAYERS = ("relu1_1", "relu2_1", "relu3_1", "conv4_2", "relu5_1")
 def encoder():
     torch.manual_seed(0)
     trunk = VGGTrunk(VGGConfig(widths=(4, 6, 8, 12, 12), padding="reflect", ceil_mode=True))
+    for conv in trunk.convs.values():  # torch's own start leaves next to nothing of the picture at relu4_1
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     return VGGEncoder(trunk, "random").double()
 
 
