@@ -120,9 +120,17 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
         prog=f"impasto {command}", description=module.__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     module.add_arguments(parser)
-    if {"-h", "--help"} & set(arguments) and hasattr(module, "epilog"):
-        parser.epilog = module.epilog(arguments)
-    return module.main(parser.parse_args(arguments)) or 0
+    if hasattr(module, "add_method_arguments"):
+        module.add_method_arguments(parser, arguments)
+    known, strangers = parser.parse_known_args(arguments)
+    if strangers:
+        from experiments.suggestions import CommandLineError, nearest
+
+        hint = nearest(strangers[0].partition("=")[0], parser._option_string_actions)
+        raise CommandLineError(
+            f"`impasto {command}` does not take {strangers[0]}{hint}; `impasto {command} --help` lists what it takes."
+        )
+    return module.main(known) or 0
 
 
 def _complain(sentence: str, status: int) -> int:

@@ -17,7 +17,7 @@ from lightning_modules.conditions import (
     pad,
     words,
 )
-from lightning_modules.controls import Control, Value, resolve_controls
+from lightning_modules.controls import STRENGTH, Control, Value, preset, resolve_controls
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
 from lightning_modules.types import Condition, Manner, StyleBatch, Stylization
@@ -32,17 +32,21 @@ class StyleTransferModule(Experiment, ABC):
         clip: See `ManualOptimization`.
         accumulate: See `ManualOptimization`.
         validate_with: The style that `validation_step` passes to `stylize`, beside all that the method requires.
+        controls: Values of some of what `stylize` takes as controls, for validation and for whoever gives no others.
 
     Attributes:
         conditions: What `stylize` takes.
         requires: What it cannot do without; of ``image`` and ``text`` one is needed anyway.
-        controls: What a user may set beside that.
+        controls: What a user may set beside that; every method also has `STRENGTH`.
+        offered: All controls, with the defaults that the constructor was given.
         optimises: Whether `_render` computes gradients, as a method does that fits a network to each picture.
         stride: Side lengths inside the network are multiples of this, in pixels.
         loss_parts: Names of trained parts that only losses look through: a painter that ships goes without.
+        tiles: Whether it paints large pictures in tiles.
+        tile: Side of these tiles, in pixels; 0 paints any picture whole, None chooses by the memory that is free.
 
     Raises:
-        ImpastoError: If ``validate_with`` is not a style that the method takes.
+        ImpastoError: If ``validate_with`` is not a style that the method takes, or a control does not fit.
     """
 
     conditions: ClassVar[frozenset[Condition]]
@@ -51,15 +55,34 @@ class StyleTransferModule(Experiment, ABC):
     optimises: ClassVar[bool] = False
     stride: ClassVar[int] = 16
     loss_parts: ClassVar[tuple[str, ...]] = ()
+    tiles: ClassVar[bool] = False
 
-    def __init__(self, *, clip: float | None = None, accumulate: int = 1, validate_with: Condition = "text") -> None:
+    def __init__(
+        self,
+        *,
+        clip: float | None = None,
+        accumulate: int = 1,
+        validate_with: Condition = "text",
+        controls: Mapping[str, Value] | None = None,
+    ) -> None:
         super().__init__(clip=clip, accumulate=accumulate)
+        self.offered = self.offers(controls)
+        self.tile: int | None = None
         styles = self.conditions - {"region"}
         if validate_with not in styles:
             raise ImpastoError(f"{type(self).__name__} cannot validate with {validate_with}: choose {words(styles)}.")
         self.validate_with = validate_with
 
     # ------------------------------------------------------------------ inference
+
+    @classmethod
+    def offers(cls, given: Mapping[str, Value] | None = None) -> tuple[Control, ...]:
+        """Return all controls, with other defaults where they are given.
+
+        Raises:
+            ImpastoError: If one does not fit.
+        """
+        return preset((STRENGTH, *cls.controls), given, cls.__name__)
 
     @final
     def stylize(
@@ -69,7 +92,7 @@ class StyleTransferModule(Experiment, ABC):
         style: Tensor | None = None,
         prompt: str | Sequence[str] | None = None,
         mask: Tensor | None = None,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         controls: Mapping[str, Value] | None = None,
     ) -> Tensor:
         """Paint ``content`` in the manner of a style image or a text prompt.
@@ -80,8 +103,9 @@ class StyleTransferModule(Experiment, ABC):
             prompt: One prompt for all samples, or one per sample.
             mask: ``(B, 1, H, W)`` or ``(1, 1, H, W)``, bool or float in [0, 1]: where to paint. Where it is 0 the
                 content comes back bit for bit.
-            alpha: Strength: 0 leaves the content's own look, 1 is the trained strength, above 1 exaggerates.
-            controls: Values of some of the method's `controls`, by name.
+            alpha: Strength: 0 leaves the content's own look, 1 is the trained strength, above 1 exaggerates. It is
+                one of the controls, too.
+            controls: Values of some of the controls that are `offered`, by name.
 
         Returns:
             ``(B, 3, H, W)``, float32, RGB in [0, 1], the size of ``content``, without a gradient.
@@ -93,6 +117,8 @@ class StyleTransferModule(Experiment, ABC):
         given = {"image": style, "text": prompt, "region": mask}
         present: frozenset[Any] = frozenset(name for name, value in given.items() if value is not None)
         check_conditions(type(self).__name__, self.conditions, self.requires, present)
+        values = dict(controls or {}) | ({} if alpha is None else {STRENGTH.name: alpha})
+        settled: dict[str, Any] = dict(resolve_controls(self.offered, values, type(self).__name__))
         with self._gradients():
             # What was made in inference mode cannot be differentiated, not even as a constant: hence the copies.
             content = _ordinary(content)
@@ -101,8 +127,8 @@ class StyleTransferModule(Experiment, ABC):
                 style=None if style is None else as_styles(_ordinary(style), content),
                 prompt=None if prompt is None else as_prompts(prompt, len(content)),
                 mask=None if masks is None else pad(masks, self.stride),
-                alpha=alpha,
-                controls=resolve_controls(self.controls, controls, type(self).__name__),
+                alpha=settled.pop(STRENGTH.name),
+                controls=settled,
             )
             painted = self._render(pad(content, self.stride), manner).detach()
         height, width = content.shape[-2:]

@@ -43,8 +43,16 @@ def checkpoint_class(path: str | Path) -> type[Any]:
     Raises:
         ImpastoError: As of `load_checkpoint`, or if there is no such class any more.
     """
-    _, recipe = _read(checkpoint_file(path))
-    return class_of(recipe)
+    return class_of(checkpoint_recipe(path))
+
+
+def checkpoint_recipe(path: str | Path) -> dict[str, Any]:
+    """Return how the method that a checkpoint holds was configured: ``{"class_path": ..., "init_args": {...}}``.
+
+    Raises:
+        ImpastoError: As of `load_checkpoint`.
+    """
+    return _read(checkpoint_file(path))[1]
 
 
 def class_of(recipe: Mapping[str, Any]) -> type[Any]:

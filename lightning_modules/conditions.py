@@ -120,6 +120,15 @@ def pad(images: Tensor, stride: int) -> Tensor:
     return F.pad(images, (0, right, 0, bottom), mode=mode)
 
 
+def shrink(images: Tensor, side: int) -> Tensor:
+    """Return pictures ``(B, 3, H, W)`` with no side longer than ``side`` pixels, as they are where none is."""
+    longest = max(images.shape[-2:])
+    if longest <= side:
+        return images
+    height, width = (max(1, round(length * side / longest)) for length in images.shape[-2:])
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+
+
 def _check_range(values: Tensor, name: str) -> None:
     low, high = (float(value) for value in values.aminmax())
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightning_modules.errors import ImpastoError
 
@@ -29,14 +29,24 @@ class Control:
     high: float = math.inf
     choices: tuple[str, ...] = ()
 
+    @property
+    def option(self) -> str:
+        """Its option of a command.
+
+        Examples:
+            >>> Control("prior_blur", 1.0, "Blur of the prior.").option
+            '--prior-blur'
+        """
+        return "--" + self.name.replace("_", "-")
+
     def describe(self) -> str:
-        """Return its name, what it takes, its default and its sentence, in one line.
+        """Return its option, what it takes, its default and its sentence, in one line.
 
         Examples:
             >>> Control("blur", 7.0, "Blur of the prior, in pixels.", low=0.0, high=64.0).describe()
-            'blur (0 to 64, default 7): Blur of the prior, in pixels.'
+            '--blur (0 to 64, default 7): Blur of the prior, in pixels.'
         """
-        return f"{self.name} ({self.takes()}, default {_text(self.default)}): {self.help}"
+        return f"{self.option} ({self.takes()}, default {_text(self.default)}): {self.help}"
 
     def takes(self) -> str:
         """Return what it may be, in words."""
@@ -87,7 +97,17 @@ class Control:
         return int(number)
 
 
+STRENGTH = Control(
+    "alpha", 1.0, "Strength: 0 leaves the content's own look, 1 is as trained, more exaggerates.", low=0.0, high=3.0
+)
+"""The one control that every method of style transfer has."""
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def preset(declared: Sequence[Control], given: Mapping[str, Value] | None, owner: str) -> tuple[Control, ...]:
+    """Return controls with other defaults; arguments and errors are those of `resolve_controls`."""
+    values = resolve_controls(declared, given, owner)
+    return tuple(replace(control, default=values[control.name]) for control in declared)
 
 
 def resolve_controls(declared: Sequence[Control], given: Mapping[str, Value] | None, owner: str) -> dict[str, Value]:

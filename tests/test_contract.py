@@ -236,6 +236,14 @@ def different(results):
             assert float((one - other).abs().mean()) > 1e-4
 
 
+def test_defaults_of_controls_are_configured(stylist, tiny):
+    options = [*tiny(stylist), "--trainer.logger", "false", "--model.controls", "{alpha: 0.5}"]
+    model = main(["fit", *options], run=False).model
+    assert model.offered[0].name == "alpha"
+    assert model.offered[0].default == 0.5
+    assert "alpha: 0.5" in model.recipe
+
+
 def test_validation_stylizes_with_the_truth_beside(trained):
     _, module, *_ = trained
     batch = next(iter(module.trainer.datamodule.val_dataloader()))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_modules.controls import Control, Value
 
 MAX_SIDE = 1024
+SIZES = (0, 1024, 64)  # least, greatest and step of the shorter side, in pixels
 PICTURE = 240  # height of an upload on the page, in pixels
 
 
@@ -71,8 +72,12 @@ def _page(gradio: Any, checkpoints: list[str], device: str) -> Any:
                 labels = ("photograph", "style image", "mask: bright where to paint")
                 content, style, mask = (gradio.Image(label=label, type="numpy", height=PICTURE) for label in labels)
             prompt = gradio.Textbox(label="prompt", placeholder="a painter's name")
-            alpha = gradio.Slider(0.0, 2.0, value=1.0, step=0.05, label="strength")
-            _offer_controls(gradio, [checkpoint, content, prompt, style, mask, alpha], result, device)
+            low, high, step = SIZES
+            size = gradio.Slider(
+                low, high, value=0, step=step, label="size",
+                info="Shorter side at which to paint, in pixels; 0: as uploaded. The smaller, the wider the strokes.",
+            )  # fmt: skip
+            _offer_controls(gradio, [checkpoint, content, prompt, style, mask, size], result, device)
         with gradio.Column(scale=2):
             result.render()
     return page
@@ -85,12 +90,12 @@ def _offer_controls(gradio: Any, inputs: Sequence[Any], result: Any, device: str
     @gradio.render(inputs=inputs[0])  # type: ignore[untyped-decorator]
     def offer(chosen: str) -> None:
         try:
-            declared = _model(chosen, device).controls
+            offered = _model(chosen, device).offered
         except ImpastoError as error:
             gradio.Markdown(str(error))
             return
-        fields = [_field(gradio, control) for control in declared]
-        names = [control.name for control in declared]
+        fields = [_field(gradio, control) for control in offered]
+        names = [control.name for control in offered]
         button = gradio.Button("paint", variant="primary")
 
         def paint_or_explain(*values: Any) -> NDArray[Any]:
@@ -131,7 +136,7 @@ def stylize(
     prompt: str,
     style: NDArray[Any] | None,
     mask: NDArray[Any] | None,
-    alpha: float,
+    size: int,
     controls: Mapping[str, Value],
     *,
     device: str,
@@ -144,12 +149,13 @@ def stylize(
         prompt: Text; empty where a style image is given.
         style: ``(h, w, 3)``, uint8, RGB, or None.
         mask: ``(h, w, 3)``, uint8, bright where to paint, or None for everywhere.
-        alpha: Strength.
+        size: Pixels of the shorter side at which to paint; 0 for those of ``content``.
         controls: Values of the method's inference controls.
         device: Where to compute.
 
     Returns:
-        ``(H, W, 3)``, uint8; sides above 1024 pixels are shrunk first.
+        ``(H, W, 3)``, uint8, of the size of ``content`` unless another is asked for; sides above 1024 pixels are
+        shrunk first.
 
     Raises:
         ImpastoError: If an input is missing or does not fit the method.
@@ -157,15 +163,16 @@ def stylize(
     import torch
 
     from datamodules.masks import fit_mask
-    from experiments.painting.inference import fit_within, paint
+    from experiments.painting.inference import paint
+    from experiments.painting.sizing import Sizing
     from lightning_modules.errors import ImpastoError
 
-    def tensor(pixels: NDArray[Any]) -> torch.Tensor:
-        return fit_within(torch.tensor(pixels).permute(2, 0, 1).float() / 255, MAX_SIDE)
+    def tensor(pixels: NDArray[Any], shorter: int = 0) -> torch.Tensor:
+        return Sizing(shorter or None, MAX_SIDE).fit(torch.tensor(pixels).permute(2, 0, 1).float() / 255)
 
     if content is None:
         raise ImpastoError("Upload a photograph first.")
-    photograph = tensor(content)
+    photograph = tensor(content, int(size))
     height, width = photograph.shape[-2:]
     painted = paint(
         _model(checkpoint, device),
@@ -173,7 +180,6 @@ def stylize(
         style=None if style is None else tensor(style),
         prompt=prompt.strip() or None,
         mask=None if mask is None else fit_mask(tensor(mask).mean(0, keepdim=True), height, width),
-        alpha=alpha,
         controls=controls,
     )
     pixels: NDArray[Any] = (painted * 255 + 0.5).byte().permute(1, 2, 0).numpy()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `impasto stylize --help` must not cost the seconds of `import torch`
-    from lightning_modules.base import StyleTransferModule
+    from lightning_modules.controls import Control
+
+STYLE_SIDE = 1024
+SMALLEST_TILE = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--content", type=Path, required=True, help="a photograph, a video, or a folder of them")
     parser.add_argument("--style", type=Path, help="a painting to follow")
     parser.add_argument("--prompt", help="a style in words, for example a painter's name")
-    parser.add_argument("--alpha", type=float, default=1.0, help="strength: 0 none, 1 as trained, more exaggerates")
     region = parser.add_mutually_exclusive_group()
     region.add_argument(
         "--mask",
@@ -34,14 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     region.add_argument(
         "--box", metavar="X0,Y0,X1,Y1", help="paint only there: pixels, or shares such as 0.1,0.2,0.6,1.0"
     )
+    _add_control(parser, "--alpha", "alpha", metavar="X", help="strength: 0 none, 1 as trained, more exaggerates")
     parser.add_argument(
         "--set", dest="controls", metavar="CONTROL=VALUE", type=_assignment, action="append", default=[],
-        help="an inference control of the method; --checkpoint RUN --help lists them",
+        help="an inference control of the method; --checkpoint RUN --help lists them, and each is an option too",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write, or folder (made where it is missing)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a method that draws random numbers (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--max-side", type=int, metavar="N", help="shrink pictures whose longer side exceeds N pixels")
+    _add_sizes(parser)
     parser.add_argument(
         "--batch", type=int, default=4, metavar="N", help="frames of a video painted at once (default: 4)"
     )
@@ -55,30 +58,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def epilog(arguments: Sequence[str]) -> str:
-    """Return what `--help` adds: the inference controls of the method that the command line names."""
+def _add_sizes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=int, metavar="N", help="paint at N pixels of the content's shorter side")
+    parser.add_argument("--max-side", type=int, metavar="N", help="shrink pictures whose longer side exceeds N pixels")
+    parser.add_argument(
+        "--style-side", type=int, default=STYLE_SIDE, metavar="N",
+        help=f"shrink a style picture whose longer side exceeds N pixels (default: {STYLE_SIDE}); 0 never does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tile", type=int, metavar="N",
+        help="paint large pictures in tiles of N pixels, 0: whole (default: by the memory that is free)",
+    )  # fmt: skip
+
+
+def add_method_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Declare an option for every control of the method that the command line names; `--help` lists them.
+
+    The method is looked up only where somebody asks for help, or for an option that is none of the command's own.
+    """
+    words = [word for word in arguments if word not in {"-h", "--help"}]
+    named = _model_arguments().parse_known_args(words)[0]
+    if not (named.checkpoint or named.method or named.config):
+        return
+    helping = len(words) < len(arguments)
+    if not helping and not parser.parse_known_args(words)[1]:
+        return
+    owner, controls = _controls_of(named)
+    for control in controls:
+        if control.option not in parser._option_string_actions:  # the command's own come first; --set reaches the rest
+            truth = {"nargs": "?", "const": (control.name, "true")} if isinstance(control.default, bool) else {}
+            _add_control(parser, control.option, control.name, help=argparse.SUPPRESS, **truth)
+    if helping:
+        lines = [f"  {control.describe()}" for control in controls]
+        title = f"controls of {owner}, also as --set NAME=VALUE, and as model.init_args.controls in YAML:"
+        parser.epilog = "\n".join([title, *lines] if lines else [f"{owner} has no controls."])
+
+
+def _model_arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--method")
+    parser.add_argument("--config", type=Path, action="append")
     parser.add_argument("--profile", default="tiny")
-    known, _ = parser.parse_known_args([word for word in arguments if word not in {"-h", "--help"}])
-    if known.checkpoint is None and known.method is None:
-        return ""
-    found = _method_of(known)
-    lines = [f"  {control.describe()}" for control in getattr(found, "controls", ())]
-    title = f"controls of {found.__name__}, for --set:" if lines else f"{found.__name__} has no controls for --set."
-    return "\n".join([title, *lines])
+    return parser
 
 
-def _method_of(named: argparse.Namespace) -> type[StyleTransferModule]:
+def _controls_of(named: argparse.Namespace) -> tuple[str, tuple[Control, ...]]:
+    """Return the name of a method, and its controls with the defaults that it was configured with."""
     import yaml
 
     from experiments.painting.inference import find_checkpoint, profile_of
-    from lightning_modules.checkpoints import checkpoint_class, class_of
+    from lightning_modules.checkpoints import checkpoint_recipe, class_of
 
+    recipe: dict[str, Any] = {}
     if named.checkpoint is not None:
-        return checkpoint_class(find_checkpoint(named.checkpoint))
-    return class_of(yaml.safe_load(profile_of(named.method, named.profile).read_text(encoding="utf-8"))["model"])
+        recipe = checkpoint_recipe(find_checkpoint(named.checkpoint))
+    else:
+        for path in named.config or [profile_of(named.method, named.profile)]:
+            model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model", {})
+            recipe = recipe | model | {"init_args": recipe.get("init_args", {}) | (model.get("init_args") or {})}
+    found = class_of(recipe)
+    offers = getattr(found, "offers", lambda _: ())
+    return found.__name__, offers((recipe.get("init_args") or {}).get("controls"))
+
+
+def _add_control(parser: argparse.ArgumentParser, option: str, name: str, **settings: Any) -> None:
+    parser.add_argument(option, dest="controls", type=partial(_pair, name), action="append", default=[], **settings)
+
+
+def _pair(name: str, value: str) -> tuple[str, str]:
+    return name, value
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -130,13 +179,25 @@ def _check(args: argparse.Namespace) -> None:
         raise ImpastoError("Say which style: give --prompt TEXT or --style IMAGE.")
     if args.prompt is not None and not args.prompt.strip():
         raise ImpastoError("The prompt is empty: name a painter or a technique.")
-    if not math.isfinite(args.alpha):
-        raise ImpastoError("--alpha must be a finite number; 1 is the trained strength.")
-    if args.max_side is not None and args.max_side < 1:
-        raise ImpastoError("--max-side must be at least 1 pixel.")
-    if args.batch < 1:
-        raise ImpastoError("--batch must be at least 1 frame.")
+    _check_numbers(args)
     for name in ("content", "style", "mask"):
         given = getattr(args, name)
         if given is not None and not given.exists():
             raise ImpastoError(f"There is no {name} at {given}.")
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    from lightning_modules.errors import ImpastoError
+
+    wrong = {
+        "--size must be at least 1 pixel.": args.size is not None and args.size < 1,
+        "--max-side must be at least 1 pixel.": args.max_side is not None and args.max_side < 1,
+        "--style-side must be a number of pixels, or 0 for the style picture as it is.": args.style_side < 0,
+        f"--tile must be at least {SMALLEST_TILE} pixels, or 0 for the whole picture.": (
+            args.tile is not None and args.tile != 0 and args.tile < SMALLEST_TILE
+        ),
+        "--batch must be at least 1 frame.": args.batch < 1,
+    }
+    for sentence, holds in wrong.items():
+        if holds:
+            raise ImpastoError(sentence)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.failures import is_out_of_memory
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import load_checkpoint
+from lightning_modules.conditions import shrink
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.shipped import PREFIX, checkpoint_file, painters
@@ -103,12 +103,7 @@ def profile_of(method: str, profile: str) -> Path:
 
 def fit_within(image: Tensor, max_side: int | None) -> Tensor:
     """Shrink ``(3, H, W)`` so that no side is longer than ``max_side`` pixels; smaller pictures stay as they are."""
-    longest = max(image.shape[-2:])
-    if max_side is None or longest <= max_side:
-        return image
-    height, width = (max(1, round(side * max_side / longest)) for side in image.shape[-2:])
-    shrunk = F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)
-    return shrunk[0].clamp(0, 1)
+    return image if max_side is None else shrink(image[None], max_side)[0]
 
 
 def paint(
@@ -118,7 +113,7 @@ def paint(
     style: Tensor | None = None,
     prompt: str | None = None,
     mask: Tensor | None = None,
-    alpha: float = 1.0,
+    alpha: float | None = None,
     controls: Mapping[str, Value] | None = None,
     seed: int = 0,
 ) -> Tensor:
@@ -130,7 +125,7 @@ def paint(
         style: ``(3, h, w)``, RGB in [0, 1].
         prompt: Text, instead of a style image.
         mask: ``(1, H, W)`` in [0, 1]: where to paint.
-        alpha: Strength; 1 is the trained one.
+        alpha: Strength; 1 is the trained one, None the one that the method was configured with.
         controls: Values of the method's inference controls.
         seed: Of the random numbers that a method may draw.
 
@@ -151,6 +146,7 @@ def paint(
             raise
         height, width = content.shape[-2:]
         raise TooLargeError(
-            f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024."
+            f"{width} x {height} pixels do not fit into memory; shrink with --max-side 1024"
+            + (", or paint in smaller tiles with --tile 256." if model.tiles else ".")
         ) from error
     return painted[0].cpu()

@@ -13,6 +13,7 @@ from datamodules.masks import parse_box
 from experiments.painting.inference import TooLargeError, fit_within, load_model, load_untrained, paint, profile_of
 from experiments.painting.plan import Job, is_video
 from experiments.painting.regions import Region
+from experiments.painting.sizing import Sizing
 from experiments.painting.video import VideoPainter
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import resolve_controls
@@ -31,19 +32,24 @@ class Painter:
     def __init__(self, args: argparse.Namespace, with_videos: bool) -> None:
         self._args = args
         self._region = Region(args.mask, None if args.box is None else parse_box(args.box))
+        self._sizing = Sizing(args.size, args.max_side)
         self._model = _load(args)
+        name = type(self._model).__name__
+        if args.tile and not self._model.tiles:
+            raise ImpastoError(f"{name} paints every picture whole: leave --tile away.")
+        self._model.tile = args.tile
+        largest = min((side for side in (args.max_side, args.style_side) if side), default=None)
         self._how: dict[str, Any] = {
-            "style": None if args.style is None else fit_within(read_image(args.style), args.max_side),
+            "style": None if args.style is None else fit_within(read_image(args.style), largest),
             "prompt": args.prompt,
-            "alpha": args.alpha,
-            "controls": resolve_controls(self._model.controls, dict(args.controls), type(self._model).__name__),
+            "controls": resolve_controls(self._model.offered, dict(args.controls), name),
             "seed": args.seed,
         }
         self.videos = self._video_painter() if with_videos else None
 
     def _video_painter(self) -> VideoPainter:
         args = self._args
-        return VideoPainter(self._model, batch=args.batch, max_side=args.max_side, weights=args.weights, **self._how)
+        return VideoPainter(self._model, batch=args.batch, sizing=self._sizing, weights=args.weights, **self._how)
 
     def paint(self, source: Path, target: Path, progress: Progress) -> int:
         """Paint one file, and return the number of files painted: 1."""
@@ -54,7 +60,7 @@ class Painter:
         return 1
 
     def _paint_picture(self, source: Path, target: Path) -> None:
-        content = fit_within(read_image(source), self._args.max_side)
+        content = self._sizing.fit(read_image(source))
         mask = self._region.of(source, (content.shape[-2], content.shape[-1]))
         write_image(paint(self._model, content, mask=mask, **self._how), target)
 

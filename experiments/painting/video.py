@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from experiments.failures import is_out_of_memory
 from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
 from experiments.painting.inference import TooLargeError
 from experiments.painting.regions import Region
+from experiments.painting.sizing import AS_THEY_ARE, Sizing, resized
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import Value
 from lightning_modules.paths import shown
@@ -36,11 +36,11 @@ class VideoPainter:
         model: The method.
         style: ``(3, h, w)``, RGB in [0, 1], or None.
         prompt: Text, instead of a style image.
-        alpha: Strength; 1 is the trained one.
+        alpha: Strength; 1 is the trained one, None the one that the method was configured with.
         controls: Values of the method's inference controls.
         seed: Of the random numbers that a method may draw, set anew before every batch.
         batch: Frames that are painted at once.
-        max_side: Pixels that the longer side is shrunk to where it has more.
+        sizing: At what size clips are painted.
         weights: Where the network of TemporalLPIPS comes from.
 
     Raises:
@@ -53,11 +53,11 @@ class VideoPainter:
         *,
         style: Tensor | None = None,
         prompt: str | None = None,
-        alpha: float = 1.0,
+        alpha: float | None = None,
         controls: Mapping[str, Value] | None = None,
         seed: int = 0,
         batch: int = 4,
-        max_side: int | None = None,
+        sizing: Sizing = AS_THEY_ARE,
         weights: WeightsSource = "auto",
     ) -> None:
         self._model = model
@@ -69,7 +69,7 @@ class VideoPainter:
         }
         self._seed = seed
         self._batch = batch
-        self._max_side = max_side
+        self._sizing = sizing
         self.steadiness = Steadiness(load_lpips(weights, trunk="alex"))
 
     def paint(
@@ -94,7 +94,7 @@ class VideoPainter:
             ImpastoError: If the clip cannot be read, painted or written; nothing is left of what was written then.
         """
         reader = VideoReader(source)
-        layout = _shrunk(reader.layout, self._max_side)
+        layout = replace(reader.layout, size=self._sizing.of(reader.layout.size, even=True))
         mask = region.of(source, layout.size)
         task = progress.add_task(escape(shown(source.name)), total=reader.count)
         self.steadiness.begin()
@@ -102,7 +102,7 @@ class VideoPainter:
         # The heat map is finished last: where it fails, the clip is there.
         with heat as differences, VideoWriter(target, layout, sound=source) as writer:
             for frames in reader.batches(self._batch):
-                content = _fitted(frames.pictures, layout.size)
+                content = resized(frames.pictures, layout.size)
                 stylized = self._stylize(content, mask)
                 writer.write(frames._replace(pictures=stylized))
                 self.steadiness.update(content.to(self._model.device), stylized.to(self._model.device))
@@ -191,18 +191,3 @@ class Steadiness:
 
 def _heat_map(path: Path, layout: VideoLayout, count: int) -> MovingHeatMap | StillHeatMap:
     return MovingHeatMap(path, layout) if path.suffix.lower() in WRITABLE_VIDEOS else StillHeatMap(path, count)
-
-
-def _shrunk(layout: VideoLayout, max_side: int | None) -> VideoLayout:
-    """Return a layout with no side above ``max_side``, and even ones where it shrinks, which every player shows."""
-    longest = max(layout.size)
-    if max_side is None or longest <= max_side:
-        return layout
-    height, width = (max(2, side * max_side // longest // 2 * 2) for side in layout.size)
-    return replace(layout, size=(height, width))
-
-
-def _fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    if pictures.shape[-2:] == size:
-        return pictures
-    return F.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(0, 1)

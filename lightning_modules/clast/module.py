@@ -17,6 +17,7 @@ from lightning_modules.clast.prompts import BARE, SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
+from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.content import Shown, shrunken_content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
@@ -108,6 +109,7 @@ class CLAST(StyleTransferModule):
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
         validate_with: See `StyleTransferModule`.
+        controls: See `StyleTransferModule`.
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image", "text"})
@@ -145,8 +147,9 @@ class CLAST(StyleTransferModule):
         clip: float | None = None,
         accumulate: int = 1,
         validate_with: Condition = "text",
+        controls: Mapping[str, Value] | None = None,
     ) -> None:
-        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
+        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with, controls=controls)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.make_critic_optimizer = critic_optimizer

@@ -1,5 +1,6 @@
 """Painting by attention between the encoder's features of a content and of a style picture."""
 
+from collections.abc import Mapping
 from typing import ClassVar, cast
 
 import torch
@@ -7,17 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.conditions import shrink
+from lightning_modules.controls import Value
+from lightning_modules.memory import tile_side
 from lightning_modules.networks.attention_generator import Generator, StyleKeys
+from lightning_modules.networks.mirrored_decoder import SHALLOW
 from lightning_modules.networks.style_cache import StyleCache
-from lightning_modules.networks.tiling import in_tiles
-from lightning_modules.networks.vgg import VGGEncoder
+from lightning_modules.networks.tiled_encoder import encode_in_tiles, shallow_map
+from lightning_modules.networks.tiling import Source
+from lightning_modules.networks.vgg import VGGEncoder, stride_of
 from lightning_modules.types import Condition, Manner
 
-# Above 4 megapixels encoder and decoder run tile by tile. Tiles of 1536 pixels; the halos hold how far relu5_1 sees (85
-# pixels, in cells of 16) and how far a pixel is seen from by the decoder (30, in cells of 8).
-TILED_ABOVE = 2**22
-ENCODER_TILE, ENCODER_HALO = 96, 6
-DECODER_TILE, DECODER_HALO = 192, 5
+OWN_SIDE = 1024
+"""Pixels of the longer side at which a content is a style for itself: attention between all its places is quadratic."""
+MAPS_AT_ONCE = 4
+"""Of the widest layer: what goes into a convolution, the same with a border, what comes out, and one to spare."""
 
 
 class AttentionPainter(StyleTransferModule):
@@ -27,11 +32,19 @@ class AttentionPainter(StyleTransferModule):
     """
 
     conditions: ClassVar[frozenset[Condition]] = frozenset({"image"})
+    tiles: ClassVar[bool] = True
     encoder: VGGEncoder
     generator: Generator
 
-    def __init__(self, *, clip: float | None, accumulate: int, validate_with: Condition) -> None:
-        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
+    def __init__(
+        self,
+        *,
+        clip: float | None,
+        accumulate: int,
+        validate_with: Condition,
+        controls: Mapping[str, Value] | None = None,
+    ) -> None:
+        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with, controls=controls)
         self._styles = StyleCache()
 
     def complete(
@@ -57,45 +70,62 @@ class AttentionPainter(StyleTransferModule):
         return self.complete(self._decode(content, style, manner.alpha), content, style, manner)
 
     def _decode(self, content: Tensor, style: Tensor, alpha: float) -> Tensor:
-        assert style is not None  # noqa: S101 - checked by the base class
-        features = self._encode(content)
-        queries = self.generator.transform.queries(features)
-        keys = self._styles.keys(style, self.generator.key_weights(), self._style_keys)
-        transform, decoder = self.generator.transform, self.generator.decoder
-        restyled, statistics = transform(features, queries, keys.levels), list(keys.statistics)
-        vector = keys.manner
+        tile = tile_side(_pixels(content), self._bytes_per_pixel(content), content.device, self.tile)
+        inputs, vector = self._restyle(content, style, alpha, tile)
+        return self.generator.decode(inputs, vector, tile=tile)
+
+    def _restyle(self, content: Tensor, style: Tensor, alpha: float, tile: int) -> tuple[list[Source], Tensor | None]:
+        """Return what the decoder takes: restyled maps, skips, and the vector of the style."""
+        generator, transform = self.generator, self.generator.transform
+        # In tiles, shallow maps are computed where they are looked at.
+        layers = transform.layers if tile else generator.style_layers
+        features = self._encode(content, layers, tile)
+        queries = transform.queries(features)
+        keys = self._styles.keys(style, generator.key_weights(), self._style_keys)
+        restyled, statistics, vector = transform(features, queries, keys.levels), list(keys.statistics), keys.manner
         if alpha != 1:
             # The content in its own style is what the identity loss has trained: the natural end of the scale.
-            own = self.generator.style_keys(features)
+            own = self._own_keys(content, features, tile)
             restyled = torch.lerp(transform(features, queries, own.levels), restyled, alpha)
             statistics = [
                 (torch.lerp(mean, goal_mean, alpha), torch.lerp(std, goal_std, alpha))
                 for (mean, std), (goal_mean, goal_std) in zip(own.statistics, statistics, strict=True)
             ]
             vector = None if vector is None or own.manner is None else torch.lerp(own.manner, vector, alpha)
-        inputs = [restyled, *decoder.styled_skips(features, statistics)]
-        if content.shape[-2] * content.shape[-1] <= TILED_ABOVE or vector is not None:
-            return self.generator.decode(inputs, vector)  # instance norms see the whole picture, and no tile does
-        cells = (restyled.shape[-2], restyled.shape[-1])
-        return in_tiles(lambda *parts: [decoder(*parts)], inputs, cells, tile=DECODER_TILE, halo=DECODER_HALO)[0]
+        if not tile or generator.decoder.skips is None:
+            return [restyled, *generator.decoder.styled_skips(features, statistics)], vector
+        shallow = {name: shallow_map(self.encoder, content, name, tile=tile) for name in SHALLOW}
+        return [restyled, *generator.decoder.tiled_skips(shallow, statistics)], vector
 
-    def _encode(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the features that the generator needs, of pictures ``(B, 3, H, W)``; large ones tile by tile."""
-        layers, (height, width) = self.generator.style_layers, images.shape[-2:]
-        if height * width <= TILED_ABOVE:
-            return cast(dict[str, Tensor], self.encoder(images, layers))
-        # Styles come in any size; tiles need whole cells, and a few pixels of a large picture are no loss.
-        cells = (height // self.stride, width // self.stride)
-        whole = images[..., : cells[0] * self.stride, : cells[1] * self.stride]
-
-        def encode(part: Tensor) -> list[Tensor]:
-            maps = self.encoder(part, layers)
-            return [maps[name] for name in layers]
-
-        return dict(zip(layers, in_tiles(encode, [whole], cells, tile=ENCODER_TILE, halo=ENCODER_HALO), strict=True))
+    def _own_keys(self, content: Tensor, features: Mapping[str, Tensor], tile: int) -> StyleKeys:
+        """Return the keys of contents as styles of themselves; of large ones, as of a style picture of `OWN_SIDE`."""
+        if not tile and max(content.shape[-2:]) <= OWN_SIDE:
+            return self.generator.style_keys(features)
+        return self._style_keys(shrink(content, OWN_SIDE))
 
     def _style_keys(self, style: Tensor) -> StyleKeys:
         """Return the keys of style images, ``(B, 3, h, w)``."""
         small = min(style.shape[-2:]) < 2 * self.stride  # relu5_1 would be a single pixel
         large = F.interpolate(style, (2 * self.stride, 2 * self.stride), mode="bilinear") if small else style
-        return self.generator.style_keys(self._encode(large))
+        wanted = 0 if self.tile == 0 else None  # tiles of a user's size are for the content
+        tile = tile_side(_pixels(large), self._bytes_per_pixel(large), large.device, wanted)
+        return self.generator.style_keys(self._encode(large, self.generator.style_layers, tile))
+
+    def _encode(self, images: Tensor, layers: tuple[str, ...], tile: int) -> dict[str, Tensor]:
+        """Return features of pictures ``(B, 3, H, W)``."""
+        if not tile:
+            return cast(dict[str, Tensor], self.encoder(images, layers))
+        # Styles come in any size; tiles need whole cells, and a few pixels of a large picture are no loss.
+        height, width = (side // self.stride * self.stride for side in images.shape[-2:])
+        return encode_in_tiles(self.encoder, images[..., :height, :width], layers, tile=tile)
+
+    def _bytes_per_pixel(self, images: Tensor) -> float:
+        """Return what encoder and decoder take for a pixel, all of it at once."""
+        channels = self.encoder.channels
+        widest = max(channels["relu1_1"], self.generator.decoder.finest)
+        kept = sum(channels[name] / stride_of(name) ** 2 for name in self.generator.style_layers)
+        return images.element_size() * (MAPS_AT_ONCE * widest + kept)
+
+
+def _pixels(images: Tensor) -> int:
+    return len(images) * images.shape[-2] * images.shape[-1]

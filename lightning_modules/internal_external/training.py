@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.internal_external.painting import AttentionPainter
 from lightning_modules.internal_external.settings import LossWeights
@@ -118,6 +119,7 @@ class InternalExternal(AttentionPainter):
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
         validate_with: See `StyleTransferModule`.
+        controls: See `StyleTransferModule`.
     """
 
     balanced: ClassVar[tuple[str, ...]] = (
@@ -155,8 +157,9 @@ class InternalExternal(AttentionPainter):
         clip: float | None = None,
         accumulate: int = 1,
         validate_with: Condition = "image",
+        controls: Mapping[str, Value] | None = None,
     ) -> None:
-        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with)
+        super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with, controls=controls)
         self.make_optimizer = optimizer
         self.make_discriminator_optimizer = discriminator_optimizer
         self.make_scheduler = scheduler

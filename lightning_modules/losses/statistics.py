@@ -55,7 +55,8 @@ def normalize_channels(features: Tensor, eps: float = 1e-5) -> Tensor:
     Source: Huang & Belongie 2017, eq. 5.
     """
     mean, std = channel_statistics(features, eps)
-    return (at_least_float32(features) - mean) / std
+    centred = at_least_float32(features) - mean
+    return centred / std if centred.requires_grad else centred.div_(std)  # a large picture's map is there once less
 
 
 def _learns(features: Tensor) -> bool:

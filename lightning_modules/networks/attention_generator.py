@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.networks.manner import MANNER_LAYERS, MannerVector
 from lightning_modules.networks.mirrored_decoder import SHALLOW, Decoder, Texture, TexturedDecoder
+from lightning_modules.networks.tiling import Source
 
 
 class Keys(NamedTuple):
@@ -124,18 +126,22 @@ class Generator(nn.Module):
         manner = [] if self.manner is None else [*self.manner.parameters(), *self.manner.buffers()]
         return [*self.transform.key_weights(), *manner]
 
-    def decode(self, inputs: Sequence[Tensor], manner: Tensor | None, seed: Tensor | None = None) -> Tensor:
+    def decode(
+        self, inputs: Sequence[Source], manner: Tensor | None, seed: Tensor | None = None, *, tile: int = 0
+    ) -> Tensor:
         """Paint; ``(B, 3, H, W)``, unbounded.
 
         Args:
             inputs: The output of ``transform`` and what `SkippingDecoder.styled_skips` returns.
             manner: Of `StyleKeys`.
             seed: Of every picture's noise, ``(B,)``, int64; by default 0.
+            tile: Side of tiles that are painted one after the other, in pixels; 0 for all at once.
         """
+        paint = partial(self.decoder.in_tiles, tile=tile) if tile else self.decoder
         if manner is None:
-            return cast(Tensor, self.decoder(*inputs))
+            return cast(Tensor, paint(*inputs))
         seed = torch.zeros(len(manner), dtype=torch.int64, device=manner.device) if seed is None else seed
-        return cast(Tensor, self.decoder(*inputs, manner=manner, seed=seed))
+        return cast(Tensor, paint(*inputs, manner=manner, seed=seed))
 
     def forward(
         self,

@@ -49,9 +49,30 @@ class DecoderLayer(nn.Module):
         if self.norm is not None:
             # One group a channel is instance norm, and has a kernel for either memory format.
             features = F.group_norm(features, features.shape[1])
+        return self._finish(features, style, seed)
+
+    def finish_window(
+        self, window: Tensor, statistics: tuple[Tensor, Tensor], style: Tensor, seed: Tensor, origin: tuple[int, int]
+    ) -> Tensor:
+        """Return what `forward` makes of a window of what its convolution returned.
+
+        Args:
+            window: ``(B, outputs, h, w)``.
+            statistics: Mean and deviation of the whole that the window is from, ``(B, outputs, 1, 1)`` each, with the
+                biased variance of an instance norm.
+            style: As in `forward`.
+            seed: As in `forward`.
+            origin: The window's first row and column.
+        """
+        if self.norm is not None:
+            mean, std = statistics
+            window = (window - mean).div_(std)
+        return self._finish(window, style, seed, origin)
+
+    def _finish(self, features: Tensor, style: Tensor, seed: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
         if self.norm == "styled":
             scale, shift = self.affine(style)[..., None, None].chunk(2, dim=1)
             features = features * (1 + scale) + shift
         if self.noise is not None:
-            features = self.noise(features, style, seed)
+            features = self.noise(features, style, seed, origin)
         return F.relu(features) if self.relu else features

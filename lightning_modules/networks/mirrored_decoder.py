@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +11,14 @@ from torch import Tensor, nn
 
 from lightning_modules.losses.statistics import normalize_channels
 from lightning_modules.networks.decoder_layer import DecoderLayer
+from lightning_modules.networks.tiled_encoder import ShallowMap
+from lightning_modules.networks.tiled_layer import layer_in_tiles
+from lightning_modules.networks.tiling import Computed, Source, Window, in_tiles
 
 SHALLOW = ("relu1_1", "relu2_1")
 """Where the skips come from, finest first."""
+CELL = 8  # pixels that a position of relu4_1 stands for
+DECODER_HALO = 4  # positions: a pixel is seen from 30 pixels away
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,27 @@ class StyledSkip(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(inputs, outputs, 1)
 
-    def forward(self, content: Tensor, statistics: tuple[Tensor, Tensor]) -> Tensor:
-        """Map content features ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` with the style's mean and deviation."""
+    def forward(
+        self, content: Tensor, statistics: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Map content features ``(B, inputs, H, W)`` to ``(B, outputs, H, W)`` with the style's mean and deviation.
+
+        ``own`` is the content's mean and deviation, where the features are only a window of it.
+        """
         mean, std = statistics
-        reduced: Tensor = self.reduce(normalize_channels(content) * std + mean)
+        normalized = normalize_channels(content) if own is None else (content - own[0]).div_(own[1])
+        reduced: Tensor = self.reduce(normalized * std + mean)
         return reduced
+
+    def computed(self, content: ShallowMap, statistics: tuple[Tensor, Tensor]) -> Computed:
+        """Return what `forward` returns, computed where it is looked at."""
+        batch, _, *size = content.maps.shape
+
+        def part(window: Window) -> Tensor:
+            restyled: Tensor = self(content.maps.part(window), statistics, content.statistics)
+            return restyled
+
+        return Computed((batch, self.reduce.out_channels, *size), part)
 
 
 class SkippingDecoder(nn.Module):
@@ -79,10 +101,15 @@ class SkippingDecoder(nn.Module):
     Args:
         channels: Of blocks 1 to 4 of the encoder.
         skips: Channels of each `StyledSkip`; 0 for none.
+        finest: Channels of the decoder's own maps as large as the picture.
+
+    Attributes:
+        finest: Channels of the widest map as large as the picture.
     """
 
-    def __init__(self, channels: Sequence[int], skips: int) -> None:
+    def __init__(self, channels: Sequence[int], skips: int, finest: int) -> None:
         super().__init__()
+        self.finest = finest + skips
         levels = zip(SHALLOW, channels, strict=False)
         self.skips = nn.ModuleList(StyledSkip(count, skips) for _, count in levels) if skips else None
 
@@ -98,6 +125,15 @@ class SkippingDecoder(nn.Module):
         levels = zip(self.skips, SHALLOW, statistics, strict=True)
         return [skip(shallow[name], moments) for skip, name, moments in levels]
 
+    def tiled_skips(
+        self, shallow: Mapping[str, ShallowMap], statistics: Sequence[tuple[Tensor, Tensor]]
+    ) -> list[Computed]:
+        """Return what `styled_skips` returns, computed where it is looked at."""
+        if self.skips is None:
+            return []
+        levels = zip(self.skips, SHALLOW, statistics, strict=True)
+        return [cast(StyledSkip, skip).computed(shallow[name], moments) for skip, name, moments in levels]
+
 
 class Decoder(SkippingDecoder):
     """The encoder up to relu4_1, mirrored: nearest-neighbour doubling, reflection padding, no norms.
@@ -110,7 +146,7 @@ class Decoder(SkippingDecoder):
     """
 
     def __init__(self, channels: Sequence[int], *, skips: int = 0) -> None:
-        super().__init__(channels, skips)
+        super().__init__(channels, skips, channels[0])
         first, second, third, fourth = channels
         self.stage4 = nn.Sequential(ReflectConv(fourth, third))
         self.stage3 = nn.Sequential(*(ReflectConv(third, third) for _ in range(3)), ReflectConv(third, second))
@@ -134,6 +170,12 @@ class Decoder(SkippingDecoder):
         picture: Tensor = self.stage1(_join(features, finest))
         return picture
 
+    def in_tiles(self, features: Tensor, *skips: Source, tile: int) -> Tensor:
+        """Return what `forward` returns, tile by tile; ``tile`` in pixels of the picture."""
+        cells = (features.shape[-2], features.shape[-1])
+        side = max(1, tile // CELL)
+        return in_tiles(lambda *parts: [self(*parts)], [features, *skips], cells, tile=side, halo=DECODER_HALO)[0]
+
 
 class TexturedDecoder(SkippingDecoder):
     """The mirrored decoder with layers that are normalised, shaped by the style and given noise.
@@ -150,7 +192,7 @@ class TexturedDecoder(SkippingDecoder):
     """
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int], manner: int, *, skips: int = 0) -> None:
-        super().__init__(channels, skips)
+        super().__init__(channels, skips, widths[0])
         fine, middle, coarse = widths
         numbers = itertools.count()
 
@@ -186,6 +228,36 @@ class TexturedDecoder(SkippingDecoder):
                 features = F.interpolate(features, scale_factor=2.0, mode="bilinear")
         rgb: Tensor = self.to_rgb(features, manner, seed)
         return rgb
+
+    def in_tiles(self, features: Tensor, *skips: Source, manner: Tensor, seed: Tensor, tile: int) -> Tensor:
+        """Return what `forward` returns, layer by layer and each of them tile by tile.
+
+        A norm needs its statistics before anything of it can be used: every layer's convolution is kept whole, and
+        what comes after it is done where the next layer looks at it.
+
+        Args:
+            features: As in `forward`.
+            *skips: As in `forward`.
+            manner: As in `forward`.
+            seed: As in `forward`.
+            tile: Side of the tiles, in pixels of the picture.
+        """
+        finest, finer = skips if skips else (None, None)
+        source: Source = features
+        for stage, skip in ((self.stage4, None), (self.stage3, None), (self.stage2, finer), (self.stage1, finest)):
+            double, joined = stage is not self.stage4, skip
+            for layer in stage:
+                side = _tile_of(source, features, tile)
+                source = layer_in_tiles(cast(DecoderLayer, layer), source, joined, manner, seed, side, double=double)
+                double, joined = False, None
+        cells = (source.shape[-2], source.shape[-1])
+        side = _tile_of(source, features, tile)
+        return in_tiles(lambda maps: [self.to_rgb.convolution(maps)], [source], cells, tile=side, halo=1)[0]
+
+
+def _tile_of(source: Source, features: Tensor, tile: int) -> int:
+    """Return the side of a tile in positions of a map, given that in pixels and the map of relu4_1."""
+    return max(1, tile * source.shape[-2] // (CELL * features.shape[-2]))
 
 
 def _join(maps: Tensor, skip: Tensor | None) -> Tensor:

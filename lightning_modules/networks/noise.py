@@ -11,7 +11,7 @@ _LAST_SHIFT = 16
 _BITS = 0xFFFFFFFF
 
 
-def place_noise(seed: Tensor, height: int, width: int) -> Tensor:
+def place_noise(seed: Tensor, height: int, width: int, origin: tuple[int, int] = (0, 0)) -> Tensor:
     """Return white noise of mean 0 and variance 1, uniformly distributed.
 
     A larger map begins with the smaller one, and the same seed gives the same noise on every device: tiles, frames of a
@@ -21,6 +21,7 @@ def place_noise(seed: Tensor, height: int, width: int) -> Tensor:
         seed: ``(B,)``, int64.
         height: Rows.
         width: Columns.
+        origin: First row and column, where the map is a window of a larger one.
 
     Returns:
         ``(B, 1, height, width)``, float32, in [-sqrt(3), sqrt(3)].
@@ -30,8 +31,9 @@ def place_noise(seed: Tensor, height: int, width: int) -> Tensor:
         >>> torch.equal(place_noise(seed, 4, 6)[..., :2, :3], place_noise(seed, 2, 3))
         True
     """
-    rows = torch.arange(height, device=seed.device).view(1, -1, 1) * _ROW
-    columns = torch.arange(width, device=seed.device).view(1, 1, -1) * _COLUMN
+    top, left = origin
+    rows = torch.arange(top, top + height, device=seed.device).view(1, -1, 1) * _ROW
+    columns = torch.arange(left, left + width, device=seed.device).view(1, 1, -1) * _COLUMN
     x = (rows + columns + seed.view(-1, 1, 1) * _SEED) & _BITS
     for shift, factor in _ROUNDS:
         x = ((x ^ (x >> shift)) * factor) & _BITS  # products wrap around in int64, and leave the lower half right
@@ -60,7 +62,11 @@ class StyledNoise(nn.Module):
         nn.init.normal_(self.strength.weight, std=0.02)
         nn.init.zeros_(self.strength.bias)
 
-    def forward(self, features: Tensor, style: Tensor, seed: Tensor) -> Tensor:
-        """Return ``(B, channels, H, W)``, given maps of that shape, codes ``(B, style_dim)`` and seeds ``(B,)``."""
-        noise = place_noise(seed + self.number, *features.shape[-2:])
+    def forward(self, features: Tensor, style: Tensor, seed: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """Return ``(B, channels, H, W)``, given maps of that shape, codes ``(B, style_dim)`` and seeds ``(B,)``.
+
+        ``origin`` is the first row and column of the maps, where they are a window of larger ones.
+        """
+        height, width = features.shape[-2:]
+        noise = place_noise(seed + self.number, height, width, origin)
         return torch.addcmul(features, self.strength(style)[..., None, None], noise.to(features))

@@ -46,6 +46,28 @@ class VGGConfig:
         for block, (count, width) in enumerate(zip(self.convs, self.widths, strict=True), start=1):
             yield from ((f"{block}_{index}", width) for index in range(1, count + 1))
 
+    def reach(self, layer: str) -> int:
+        """Return how far a position of a layer sees beyond the pixels that it stands for, on every side, in pixels.
+
+        Examples:
+            >>> VGGConfig().reach("relu2_1")  # a pixel from each convolution of block 1, two from the one of block 2
+            4
+        """
+        names = [name for name, _ in self.layers()]
+        before = names[: names.index(layer.removeprefix("relu").removeprefix("conv")) + 1]
+        return sum(stride_of(name) for name in before)
+
+
+def stride_of(layer: str) -> int:
+    """Return the side of the square of pixels that a position of a layer stands for.
+
+    Examples:
+        >>> stride_of("relu4_1")
+        8
+    """
+    block, _, _ = layer.removeprefix("relu").removeprefix("conv").partition("_")
+    return int(2 ** (int(block) - 1))
+
 
 VGG19 = VGGConfig()
 VGG19_NORMALISED = VGGConfig(

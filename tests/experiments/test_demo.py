@@ -18,8 +18,10 @@ def test_it_paints_an_upload(trained):
     checkpoints = demo.find_checkpoints(trained.parents[1])
     assert len(checkpoints) == 1
     photograph = np.zeros((9, 12, 3), dtype=np.uint8)
-    painting = demo.stylize(checkpoints[0], photograph, "a", None, None, 1.0, {}, device="cpu")
+    painting = demo.stylize(checkpoints[0], photograph, "a", None, None, 0, {}, device="cpu")
     assert painting.shape == photograph.shape
     assert painting.dtype == np.uint8
+    large = demo.stylize(checkpoints[0], photograph, "a", None, None, 18, {"alpha": 0.5}, device="cpu")
+    assert large.shape == (18, 24, 3)
     with pytest.raises(ImpastoError, match="Upload"):
-        demo.stylize(checkpoints[0], None, "a", None, None, 1.0, {}, device="cpu")
+        demo.stylize(checkpoints[0], None, "a", None, None, 0, {}, device="cpu")

@@ -26,8 +26,8 @@ class Tinter(StyleTransferModule):
 
     conditions = frozenset({"image", "text"})
 
-    def __init__(self, width: int = 3, source: str = "random", validate_with: str = "text") -> None:
-        super().__init__(validate_with=validate_with)
+    def __init__(self, width: int = 3, source: str = "random", validate_with: str = "text", controls=None) -> None:
+        super().__init__(validate_with=validate_with, controls=controls)
         self.lens = Lens(source)
         self.mix = nn.Conv2d(3, width, 1)
         nn.init.dirac_(self.mix.weight)
@@ -240,7 +240,36 @@ def test_controls_reach_the_method_and_others_are_refused():
     assert torch.allclose(local.stylize(pictures(), **asked)[..., :12], torch.tensor(0.5))
     says(lambda: local.stylize(pictures(), controls={"gian": 2}, **asked), "no control 'gian'", "gain")
     says(lambda: local.stylize(pictures(), controls={"gain": 3}, **asked), "gain", "0 to 2")
-    says(lambda: Tinter().stylize(pictures(), prompt="x", controls={"gain": 1}), "it has none")
+    says(lambda: Tinter().stylize(pictures(), prompt="x", controls={"gain": 1}), "it has alpha")
+
+
+def test_a_run_has_defaults_of_its_own_for_controls_and_strength():
+    asked = {"prompt": "x" * 50, "mask": half_masks()}
+    plain, local = Local(), Local(controls={"gain": 2, "alpha": "0.5"})
+    assert [control.default for control in local.offered] == [0.5, 2.0]
+    assert torch.equal(
+        local.stylize(pictures(), **asked), plain.stylize(pictures(), alpha=0.5, controls={"gain": 2}, **asked)
+    )
+    given = local.stylize(pictures(), alpha=1, controls={"gain": 1}, **asked)
+    assert torch.equal(given, plain.stylize(pictures(), **asked))
+    assert torch.equal(given, local.stylize(pictures(), controls={"gain": 1, "alpha": 1}, **asked))
+    batch = StyleBatch(pictures(), pictures(seed=1), torch.tensor([0, 1]), ["x" * 50] * 2, torch.tensor([5, 6]))
+    shown = local.validation_step(batch._replace(mask=half_masks()), 0)["stylized"]
+    assert torch.equal(shown, local.stylize(pictures(), **asked))
+    says(lambda: Local(controls={"gian": 2}), "no control 'gian'", "alpha, gain")
+    says(lambda: Local(controls={"gain": 9}), "gain", "0 to 2")
+    says(lambda: plain.stylize(pictures(), alpha=-1, **asked), "alpha", "0 to 3")
+
+
+def test_controls_travel_in_a_recipe():
+    recipe = {"class_path": "lightning_modules.contraast.ContraAST", "init_args": {"controls": {"alpha": 0.25}}}
+    assert [control.default for control in build_offers(recipe)] == [0.25]
+
+
+def build_offers(recipe):
+    adam = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.1}}
+    arguments = {"optimizer": adam, "discriminator_optimizer": adam, "weights": "embedded", "discriminator_width": 4}
+    return build({**recipe, "init_args": {**recipe["init_args"], **arguments}}).offered
 
 
 @pytest.mark.parametrize("evaluated", [False, True])

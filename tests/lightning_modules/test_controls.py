@@ -46,8 +46,8 @@ def test_a_method_without_controls_says_so():
 
 
 def test_a_control_describes_itself():
-    assert STEPS.describe() == "steps (whole number from 1, default 50): Denoising steps."
-    assert SHARP.describe() == "sharp (true or false, default false): Whether edges stay sharp."
-    assert SAMPLER.describe() == "sampler (ddim or pndm, default ddim): The sampler."
+    assert STEPS.describe() == "--steps (whole number from 1, default 50): Denoising steps."
+    assert SHARP.describe() == "--sharp (true or false, default false): Whether edges stay sharp."
+    assert SAMPLER.describe() == "--sampler (ddim or pndm, default ddim): The sampler."
     assert Control("shift", 0.0, "Any.").takes() == "any number"
     assert Control("low", 0.0, "Any.", high=1.0).takes() == "up to 1"

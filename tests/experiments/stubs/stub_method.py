@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.controls import Control
+from lightning_modules.controls import Control, Value
 from lightning_modules.types import StyleBatch
 
 
@@ -73,6 +73,9 @@ class Shader(StyleTransferModule):
     conditions: ClassVar = frozenset({"text", "region"})
     controls: ClassVar = (Control("shade", 0.5, "How dark it gets.", low=0.0, high=1.0),)
     trains: ClassVar = False
+
+    def __init__(self, controls: dict[str, Value] | None = None) -> None:
+        super().__init__(controls=controls)
 
     def _render(self, content, manner):
         return content * (1 - manner.controls["shade"])

@@ -5,9 +5,11 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from lightning_modules import memory
 from lightning_modules.errors import ImpastoError
 from lightning_modules.internal_external import painting
 from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.networks import mirrored_decoder
 from lightning_modules.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from lightning_modules.networks.projection_head import ProjectionHead
 
@@ -217,18 +219,43 @@ def test_pictures_too_small_for_the_discriminators_are_one_sentence(scales, size
     assert all(score.isfinite().all() for score in scores)
 
 
-@pytest.mark.parametrize("skips", [0, 4])
-def test_tiles_paint_what_one_pass_paints(small, monkeypatch, skips):
+@pytest.mark.parametrize(("skips", "alpha"), [(0, 1.0), (4, 1.0), (4, 1.5)])
+def test_tiles_paint_what_one_pass_paints(small, monkeypatch, skips, alpha):
     # In float64, for a softmax over unscaled logits magnifies rounding.
     model, generator = small(skips=skips).eval().double(), torch.Generator().manual_seed(0)
     content = torch.rand(2, 3, 336, 272, generator=generator, dtype=torch.float64)
     style = torch.rand(2, 3, 200, 210, generator=generator, dtype=torch.float64)
-    whole = model.stylize(content, style=style)
+    whole = model.stylize(content, style=style, alpha=alpha)
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**20)
+    monkeypatch.setattr(memory, "SMALLEST_TILE", 64)
     model._styles.clear()
-    settings = {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}
-    for name, value in settings.items():
-        monkeypatch.setattr(painting, name, value)
-    assert torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
+    asked = []
+    monkeypatch.setattr(model.generator.decoder, "in_tiles", noted(model.generator.decoder.in_tiles, asked))
+    by_memory = model.stylize(content, style=style[..., :192, :208], alpha=alpha)  # whole cells, as tiles need them
+    model.tile = 0
+    assert torch.allclose(by_memory, model.stylize(content, style=style[..., :192, :208], alpha=alpha), atol=1e-9)
+    model.tile = 144
+    monkeypatch.setattr(memory, "free_memory", lambda _: 2**40)
+    assert torch.allclose(model.stylize(content, style=style, alpha=alpha), whole, atol=1e-9)
+    assert asked == [64, 144]
     # A halo that is too small shows: the test can fail.
-    monkeypatch.setattr(painting, "DECODER_HALO", 1)
-    assert not torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
+    monkeypatch.setattr(mirrored_decoder, "DECODER_HALO", 1)
+    assert not torch.allclose(model.stylize(content, style=style, alpha=alpha), whole, atol=1e-5)
+
+
+def noted(paint, asked):
+    def paint_and_note(*inputs, tile, **how):
+        asked.append(tile)
+        return paint(*inputs, tile=tile, **how)
+
+    return paint_and_note
+
+
+def test_a_large_content_is_its_own_style_at_a_bounded_size(small, monkeypatch):
+    model, content = small().eval(), torch.rand(1, 3, 96, 128)
+    monkeypatch.setattr(painting, "OWN_SIDE", 64)
+    seen = []
+    keys = model.generator.style_keys
+    model.generator.style_keys = lambda features: seen.append(features["relu4_1"].shape) or keys(features)
+    model.stylize(content, style=torch.rand(1, 3, 40, 48), alpha=0.5)
+    assert [tuple(shape[-2:]) for shape in seen] == [(5, 6), (6, 8)]

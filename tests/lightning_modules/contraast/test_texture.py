@@ -307,17 +307,14 @@ def test_new_weights_of_the_manner_empty_the_cache(textured):
     assert not torch.equal(model.stylize(content, style=style), changed)
 
 
-def test_a_large_picture_is_decoded_whole_since_its_norms_see_all_of_it(textured, monkeypatch):
-    from lightning_modules.internal_external import painting
-
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_norms_see_the_whole_of_a_picture_in_tiles(textured, alpha):
     model, generator = textured().eval(), torch.Generator().manual_seed(0)
     content = torch.rand(1, 3, 336, 272, generator=generator, dtype=torch.float64)
     style = torch.rand(1, 3, 200, 210, generator=generator, dtype=torch.float64)
-    whole = model.stylize(content, style=style)
-    model._styles.clear()
-    for name, value in {"TILED_ABOVE": 220 * 220, "ENCODER_TILE": 4, "DECODER_TILE": 9}.items():
-        monkeypatch.setattr(painting, name, value)
-    assert torch.allclose(model.stylize(content, style=style), whole, atol=1e-5)
+    whole = model.stylize(content, style=style, alpha=alpha)
+    for model.tile in (64, 144):
+        assert torch.allclose(model.stylize(content, style=style, alpha=alpha), whole, atol=1e-7)
 
 
 def test_codes_of_painters_are_theirs_alone():

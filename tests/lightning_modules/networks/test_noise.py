@@ -46,3 +46,13 @@ def test_the_style_sets_the_strength_in_every_channel():
     strength = style @ noise.strength.weight.T + noise.strength.bias
     expected = maps + strength[..., None, None] * place_noise(seed + 2, 6, 5)
     assert torch.allclose(noise(maps, style, seed), expected, atol=1e-6)
+
+
+def test_a_window_has_the_noise_of_its_place():
+    seed = torch.tensor([5, 9])
+    whole = place_noise(seed, 12, 20)
+    assert torch.equal(place_noise(seed, 3, 7, (6, 11)), whole[..., 6:9, 11:18])
+    layer = StyledNoise(4, 3, number=2)
+    maps, style = torch.rand(2, 3, 12, 20), torch.rand(2, 4)
+    window = layer(maps[..., 6:9, 11:18], style, seed, (6, 11))
+    assert torch.allclose(window, layer(maps, style, seed)[..., 6:9, 11:18])
