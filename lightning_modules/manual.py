@@ -89,7 +89,7 @@ class ManualOptimization(LightningModule):
     # ------------------------------------------------------------------ effective batches
 
     def parts_to_embed(self, batch: Batch, pictures: int) -> Iterator[Batch]:
-        """Keep a micro-batch; when it completes an effective batch, yield all of that, to be embedded without gradients.
+        """Keep a micro-batch; when it completes an effective batch, yield all of that, to embed it without gradients.
 
         Nothing is yielded where a micro-batch is the effective batch. See `LogitAccumulation.embedding`.
 

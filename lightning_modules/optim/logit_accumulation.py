@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Batch = TypeVar("Batch")
 Loss = Callable[..., Tensor]
@@ -35,7 +35,7 @@ class LogitAccumulation(Generic[Batch]):
     Source: NeAT section 2 (after ALADIN, Ruta et al. 2021); Gao et al. 2021 (GradCache), who derive it.
 
     Examples:
-        >>> accumulation, encoder = LogitAccumulation(), nn.Linear(2, 2)
+        >>> accumulation, encoder = LogitAccumulation(), torch.nn.Linear(2, 2)
         >>> for part in torch.eye(2):
         ...     accumulation.keep(part[None], part.device)
         >>> spread = lambda rows: rows.var(0).sum()
