@@ -49,11 +49,12 @@ class Meter:
             ctypes.CDLL(None).malloc_trim(0)  # what calls before gave back would hide what this one takes
         if known:
             Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux: the peak starts anew
-        before = _resident("VmRSS") if known else 0
+        before = resident("VmRSS") if known else 0
         seconds = self.seconds(run)
-        return seconds, (_resident("VmHWM") - before) / 1024 if known else math.nan
+        return seconds, (resident("VmHWM") - before) / 1024 if known else math.nan
 
 
-def _resident(line: str) -> int:
+def resident(line: str) -> int:
+    """Return an entry of this process's memory in KiB: ``VmRSS`` is what it holds, ``VmHWM`` the most it held."""
     status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(entry.split()[1]) for entry in status if entry.startswith(line))

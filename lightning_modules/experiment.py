@@ -77,8 +77,8 @@ class Experiment(ManualOptimization):
         random.seed(number)
 
     def log_terms(self, terms: Mapping[str, Tensor]) -> None:
-        """Log each unweighted loss term as ``train/<name>``."""
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
+        """Log each unweighted loss term as ``train/<name>``; of an effective batch, the mean over its parts."""
+        self.log_dict({f"train/{name}": self.contrasts.mean(name, value.detach()) for name, value in terms.items()})
 
     # ------------------------------------------------------------------ checkpoints
 

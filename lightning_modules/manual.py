@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.optim.logit_accumulation import LogitAccumulation
 from lightning_modules.optim.ranks import average_over_ranks
 from lightning_modules.optim.roles import Combine, RoleGradients
 
+Batch = TypeVar("Batch")
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -36,17 +38,29 @@ class ManualOptimization(LightningModule):
       ranks once, when the window ends: one reduction, whatever was run before, and plain ``ddp`` suffices for
       optimisers that alternate.
     * Running statistics of batch norms are averaged over ranks with every step, so that all ranks validate alike.
+    * Where a method sets ``effective_batch``, its batch-wise losses (`contrasts`) are taken over that many pictures,
+      those of several micro-batches and of all ranks; everything else of the step comes to the same as for one batch of
+      that size. `parts_to_embed` and `parts_to_train` lead a training step through them; ``accumulate`` then counts
+      effective batches.
 
     Args:
         clip: Largest norm of one optimiser's gradients; None leaves them alone.
         accumulate: Micro-batches that share one optimiser step.
+
+    Attributes:
+        effective_batch: Pictures whose batch-wise losses are taken together; None for those of a micro-batch and rank.
+        contrasts: What batch-wise losses are computed through.
     """
+
+    effective_batch: int | None = None
 
     def __init__(self, *, clip: float | None = None, accumulate: int = 1) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.clip = clip
         self.accumulate = accumulate
+        self.contrasts: LogitAccumulation[Any] = LogitAccumulation()
+        self._micro_batches = 1  # of an effective batch
         self._roles: dict[int, RoleGradients] = {}
         self._counted = False
 
@@ -66,8 +80,67 @@ class ManualOptimization(LightningModule):
     @property
     def window_ends(self) -> bool:
         """Whether the micro-batch at hand is the last one of its window."""
+        return not self.contrasts.more and self._ends(self.accumulate * self._micro_batches)
+
+    def _ends(self, length: int) -> bool:
         loop = self.trainer.fit_loop.epoch_loop
-        return (loop.batch_idx + 1) % self.accumulate == 0 or bool(self.trainer.is_last_batch)
+        return (loop.batch_idx + 1) % length == 0 or bool(self.trainer.is_last_batch)
+
+    # ------------------------------------------------------------------ effective batches
+
+    def parts_to_embed(self, batch: Batch, pictures: int) -> Iterator[Batch]:
+        """Keep a micro-batch; when it completes an effective batch, yield all of that, to embed it without gradients.
+
+        Nothing is yielded where a micro-batch is the effective batch. See `LogitAccumulation.embedding`.
+
+        Args:
+            batch: What `training_step` got.
+            pictures: That it makes on this rank.
+
+        Raises:
+            ImpastoError: If an effective batch is not a whole number of micro-batches.
+        """
+        self._micro_batches = self._micro_batches_of(pictures * self.trainer.world_size)
+        if self._micro_batches == 1:
+            return
+        if self.trainer.fit_loop.epoch_loop.batch_idx % self._micro_batches == 0:
+            self.contrasts.forget()  # a fit that was stopped in the middle of one
+        self.contrasts.keep(batch, self.device)
+        self.learn_statistics(batch)
+        if self._ends(self._micro_batches):
+            yield from self.contrasts.embedding()
+
+    def parts_to_train(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the effective batch again, once it is complete, to be computed with gradients.
+
+        Where a micro-batch is the effective batch, that is what comes.
+
+        Args:
+            batch: What `training_step` got.
+        """
+        if self._micro_batches == 1:
+            yield batch
+        elif self._ends(self._micro_batches):
+            yield from self.contrasts.training()
+
+    def learn_statistics(self, batch: Any) -> None:
+        """Learn running statistics on which embeddings depend from a micro-batch that is kept for later.
+
+        They must stand still from the first pass to the end of the second: a method that has such statistics, and else
+        learns them on its way, does it here and leaves it out while ``contrasts.active``.
+        """
+
+    def _micro_batches_of(self, pictures: int) -> int:
+        wanted = self.effective_batch or pictures
+        if wanted < pictures or wanted % pictures:
+            least = max(1, wanted // pictures) * pictures
+            raise ImpastoError(
+                f"model.effective_batch {wanted} is no multiple of the {pictures} pictures that a batch makes on all "
+                f"ranks: set it to {least} or {least + pictures}, or change data.batch_size."
+            )
+        return wanted // pictures
+
+    # ------------------------------------------------------------------ one optimiser's share
 
     @contextmanager
     def optimizing(self, optimizer: LightningOptimizer) -> Iterator[Backward]:
@@ -84,7 +157,7 @@ class ManualOptimization(LightningModule):
         """
 
         def backward(loss: Tensor, *, retain_graph: bool = False) -> None:
-            self.manual_backward(loss / self.accumulate, retain_graph=retain_graph)
+            self.manual_backward(loss / (self.accumulate * self.contrasts.count), retain_graph=retain_graph)
 
         with optimizer.toggle_model(sync_grad=False):
             yield backward
@@ -115,7 +188,8 @@ class ManualOptimization(LightningModule):
         """
         key = self._optimizers().index(optimizer)
         if key not in self._roles:
-            self._roles[key] = RoleGradients(_parameters(optimizer), roles, self.manual_backward, self.accumulate)
+            window = self.accumulate * self.contrasts.count
+            self._roles[key] = RoleGradients(_parameters(optimizer), roles, self.manual_backward, window)
         with optimizer.toggle_model(sync_grad=False):
             yield self._roles[key]
         if not self.window_ends:

@@ -97,6 +97,8 @@ class CLAST(StyleTransferModule):
         content_scales: The content loss is a mean over pictures shrunk by these factors; 1 alone in the paper. Where
             brush strokes are as large as things, shrunken pictures show the things and not the strokes.
         temperature: Of the supervised contrast.
+        effective_batch: Stylised pictures of several batches and of all ranks that are contrasted with each other and
+            share a step: logit accumulation, in the memory of one batch. None takes a batch of all ranks.
         text_fraction: Share of training samples that are conditioned on text, the rest on the style image.
         identity_fraction: Share of the batch, at least one picture, that is also reconstructed with the content as its
             own style; 0 for none.
@@ -138,6 +140,7 @@ class CLAST(StyleTransferModule):
         content_layers: Sequence[str] = ("relu4_1", "relu5_1"),
         content_scales: Sequence[int] = (1,),
         temperature: float = 0.07,
+        effective_batch: int | None = None,
         text_fraction: float = 0.5,
         identity_fraction: float = 0.0,
         mixture_fraction: float = 0.0,
@@ -159,6 +162,7 @@ class CLAST(StyleTransferModule):
         self.content_layers = tuple(content_layers)
         self.content_scales = tuple(content_scales)
         self.temperature = temperature
+        self.effective_batch = effective_batch
         self.text_fraction = text_fraction
         self.identity_fraction = identity_fraction
         self.mixture_fraction = mixture_fraction
@@ -279,10 +283,24 @@ class CLAST(StyleTransferModule):
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration of the generator and, where there is one, of the critic on the same pictures."""
+        for part in self.parts_to_embed(batch, len(batch.content)):
+            self._embed(part)
+        for part in self.parts_to_train(batch):
+            self._train(part)
+
+    @torch.no_grad()
+    def _embed(self, batch: StyleBatch) -> None:
+        """Paint a part of an effective batch, and let the contrast see it."""
+        seen = self._look_at(batch)
+        stylized = self._stylize_and_reconstruct(batch, seen)[: len(batch.content)]
+        self._contrastive_terms(batch, self.clip_encoder.encode_image(stylized), seen)
+
+    def _train(self, batch: StyleBatch) -> None:
         optimizer, *critics = self._optimizers()
         with self.optimizing(optimizer) as backward:
             terms, pictures = self.loss_terms(batch)
-            weights = self.balance.weigh(vars(self.loss), terms, pictures, self.global_step)
+            first = self.contrasts.number == 0
+            weights = self.balance.weigh(vars(self.loss), terms, pictures, self.global_step, first=first)
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
@@ -333,7 +351,8 @@ class CLAST(StyleTransferModule):
         known = self.encode(torch.cat([batch.content, batch.style]), STYLE_LAYERS)
         paintings = [batch.style] if batch.reference is None else [batch.style, batch.reference]
         embedded = self.clip_encoder.encode_image(torch.cat([batch.content, *paintings]))
-        self._learn_paintings(batch.artist, embedded[size : 2 * size])
+        if not self.contrasts.active:
+            self._learn_paintings(batch.artist, embedded[size : 2 * size])
         return Seen(
             content={name: features[:size] for name, features in known.items()},
             style={name: features[size:] for name, features in known.items()},
@@ -341,6 +360,12 @@ class CLAST(StyleTransferModule):
             texts=self.prompts(self._sentences(batch.prompt)),
             mixture=draw_mixture(size, self.mixture_fraction, self.device) if self.mixture_fraction else None,
         )
+
+    @torch.no_grad()
+    def learn_statistics(self, batch: StyleBatch) -> None:
+        """Learn the mean painting and the artists' prototypes."""
+        if self.prototypes is not None or not self.style_code.settled:
+            self._learn_paintings(batch.artist, self.clip_encoder.encode_image(batch.style))
 
     def _learn_paintings(self, artist: Tensor, embeddings: Tensor) -> None:
         if self.style_code.settled and self.prototypes is None:
@@ -379,20 +404,22 @@ class CLAST(StyleTransferModule):
         return self.critic.adversary(Exhibit(painted, asked), Exhibit(seen.style, named), batch.artist)
 
     def _clip_terms(self, batch: StyleBatch, stylized: Tensor, seen: Seen) -> dict[str, Tensor]:
-        size = len(stylized)
         out = self.clip_encoder.encode_image(stylized)
         terms = {"clip": self._directional(out, seen, 1)}
         if self.loss.clip_patch:
             patches = self.clip_encoder.encode_image(self.perspective(self._patches(stylized)))
             terms["clip_patch"] = self._directional(patches, seen, self.patches.count, self.patches.threshold)
-        if self.loss.contrastive:
-            mixed = 0 if seen.mixture is None else seen.mixture.mixed
-            views = [out[mixed:], *seen.embedded[size:].split(size), seen.texts]
-            labels = [batch.artist[mixed:], *[batch.artist] * (len(views) - 1)]
-            if self.prototypes is not None:
-                views, labels = [*views, self._prototypes(batch.artist)], [*labels, batch.artist]
-            terms["contrastive"] = self._contrast(torch.cat(views), torch.cat(labels))
-        return terms
+        return terms | self._contrastive_terms(batch, out, seen)
+
+    def _contrastive_terms(self, batch: StyleBatch, out: Tensor, seen: Seen) -> dict[str, Tensor]:
+        if not self.loss.contrastive:
+            return {}
+        mixed = 0 if seen.mixture is None else seen.mixture.mixed
+        views = [out[mixed:], *seen.embedded[len(out) :].split(len(out)), seen.texts]
+        labels = [batch.artist[mixed:], *[batch.artist] * (len(views) - 1)]
+        if self.prototypes is not None:
+            views, labels = [*views, self._prototypes(batch.artist)], [*labels, batch.artist]
+        return {"contrastive": self.contrasts("contrastive", self._contrast, torch.cat(views), torch.cat(labels))}
 
     def _directional(self, out: Tensor, seen: Seen, copies: int, threshold: float | None = None) -> Tensor:
         """Return directional CLIP of ``copies`` views of every picture; a mixture owes each clause its share."""

@@ -22,6 +22,7 @@ from lightning_modules.losses.shared_attribute import Crops, arrange_pairs, shar
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.losses.style import style_loss
 from lightning_modules.networks.attention_generator import AttentionTransform, Generator
+from lightning_modules.networks.manner import MANNER_LAYERS
 from lightning_modules.networks.mirrored_decoder import Texture
 from lightning_modules.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from lightning_modules.networks.projection_head import ProjectionHead
@@ -115,6 +116,9 @@ class InternalExternal(AttentionPainter):
             are, as in the paper.
         temperature: Of all contrasts.
         gather: Contrast with the pictures of all ranks instead of the own ones only.
+        effective_batch: Stylised pictures of several batches and of all ranks that are contrasted with each other and
+            share a step: logit accumulation, in the memory of one batch. Pairs are arranged within batches, so that a
+            picture still has one partner of its style and one of its content among all. None takes a batch.
         compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
@@ -153,6 +157,7 @@ class InternalExternal(AttentionPainter):
         balance_every: int = 0,
         temperature: float = 0.2,
         gather: bool = False,
+        effective_batch: int | None = None,
         compile: bool = False,  # noqa: A002 - as everybody calls it
         clip: float | None = None,
         accumulate: int = 1,
@@ -170,7 +175,8 @@ class InternalExternal(AttentionPainter):
         self.content_scales = tuple(content_scales)
         self.identity_fraction = identity_fraction
         self.temperature = temperature
-        self.gather = gather
+        self.gather = gather or effective_batch is not None
+        self.effective_batch = effective_batch
         self.compiled = compile
 
         source = self.settled["weights"] = resolve(weights, need_vgg("vgg19_normalised"))
@@ -207,20 +213,40 @@ class InternalExternal(AttentionPainter):
 
     def training_step(self, batch: StyleBatch, batch_idx: int) -> None:  # noqa: ARG002
         """One generator pass, a step of the discriminator, one of the generator against it, one of the critic."""
-        painted = self.paint_batch(batch)
+        for part in self.parts_to_embed(batch, 2 * len(batch.content)):
+            self._train_discriminator(part, self._embed(part))
+        for part in self.parts_to_train(batch):
+            painted = self.paint_batch(part)
+            if not self.contrasts.active:
+                self._train_discriminator(part, painted)
+            self._train_generator(part, painted)
+
+    @torch.no_grad()
+    def _embed(self, batch: StyleBatch) -> Painted:
+        """Paint a part of an effective batch without its identities, and let the contrasts see it."""
+        painted = self.paint_batch(batch, identities=False)
+        layers = (STYLE_HEAD_LAYER, CONTENT_HEAD_LAYER)
+        self._contrast_terms(batch, self.encoder(painted.stylized, layers), painted)
+        self._manner_terms(batch, painted)
+        return painted
+
+    def _train_discriminator(self, batch: StyleBatch, painted: Painted) -> None:
+        if self.discriminator is None:
+            return
+        with self.optimizing(self._optimizers()[1]) as backward:
+            loss, accuracy = self.discriminator_loss(batch.style, painted.stylized.detach())
+            backward(loss)
+        self.log_terms({"discriminator": loss, "discriminator_accuracy": accuracy})
+
+    def _train_generator(self, batch: StyleBatch, painted: Painted) -> None:
         generator, *adversaries = self._optimizers()
-        if self.discriminator is not None:
-            with self.optimizing(adversaries.pop(0)) as backward:
-                loss, accuracy = self.discriminator_loss(batch.style, painted.stylized.detach())
-                backward(loss)
-            self.log_terms({"discriminator": loss, "discriminator_accuracy": accuracy})
         with self.optimizing(generator) as backward:
             terms = self.generator_terms(batch, painted)
             weights = self._weights(terms, painted.stylized)
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
-        for critic, optimizer in zip(self.critics(), adversaries, strict=True):
+        for critic, optimizer in zip(self.critics(), adversaries[self.discriminator is not None :], strict=True):
             with self.optimizing(optimizer) as backward:
                 loss = critic.loss()
                 backward(loss)
@@ -236,15 +262,20 @@ class InternalExternal(AttentionPainter):
         """Return what every term counts, in the ratios of the settings where gradients are balanced."""
         if self.balance is None:
             return {name: getattr(self.loss, name) for name in terms}
-        weights = self.balance.weigh(vars(self.loss), terms, stylized, self.global_step)
+        first = self.contrasts.number == 0
+        weights = self.balance.weigh(vars(self.loss), terms, stylized, self.global_step, first=first)
         self.log_dict({f"weight/{name}": weight for name, weight in weights.items()})
         return weights
 
-    def paint_batch(self, batch: StyleBatch) -> Painted:
+    def paint_batch(self, batch: StyleBatch, *, identities: bool = True) -> Painted:
         """Run the generator once over everything that the losses look at.
 
         Every unique picture is encoded once, its queries and keys are computed once, and stylisations and identities
         go through attention and decoder as one batch.
+
+        Args:
+            batch: Of the data.
+            identities: Whether to paint those too; what is random is drawn for them all the same.
         """
         half = len(batch.content)
         content, style = self.arrange(half)
@@ -252,16 +283,19 @@ class InternalExternal(AttentionPainter):
             known = self.encoder(torch.cat([batch.content, batch.style]), self._loss_layers())
             compared = self.critic is not None and batch.reference is not None
             references = self.encoder(batch.reference, TEXTURE_LAYERS) if compared else {}
-            self._learn_paintings({name: maps[half:] for name, maps in known.items()})
+            if not self.contrasts.active:
+                self._learn_paintings({name: maps[half:] for name, maps in known.items()})
         own = self._own_numbers(half)
+        noise = self.generator.manner is not None
+        seeds = torch.randint(2**31, (2 * half + len(own),), device=self.device) if noise else None
+        own = own if identities else own[:0]
         as_content, as_style = torch.cat([content, own]), torch.cat([style + half, own])
         # Plain indexing would add the gradients of repeated pictures in whatever order the threads come.
         queries = [query.index_select(0, as_content) for query in self.generator.transform.queries(known)]
         keys = self.generator.style_keys(known)
         features = {name: known[name][as_content] for name in self.generator.content_layers}
-        noise = self.generator.manner is not None
-        seed = torch.randint(2**31, as_style.shape, device=self.device) if noise else None
-        decoded = self.generator(features, queries, keys.take(as_style), seed)
+        seeds = None if seeds is None else seeds[: len(as_style)]
+        decoded = self.generator(features, queries, keys.take(as_style), seeds)
         inputs = torch.cat([batch.content, batch.style])
         pictures = self.complete(decoded, inputs[as_content], inputs[as_style])
         stylized, identity = pictures.split([2 * half, len(own)])
@@ -272,6 +306,12 @@ class InternalExternal(AttentionPainter):
         manner = self.generator.manner
         if manner is not None and not manner.settled:
             manner.update(gather_with_gradient(manner.measure(features)))
+
+    @torch.no_grad()
+    def learn_statistics(self, batch: StyleBatch) -> None:
+        """Learn the moments of paintings, where a manner is seen through them."""
+        if self.generator.manner is not None and not self.generator.manner.settled:
+            self._learn_paintings(self.encoder(batch.style, MANNER_LAYERS))
 
     def _own_numbers(self, half: int) -> Tensor:
         """Return the numbers of the inputs that are painted with themselves as style, contents first."""
@@ -309,8 +349,7 @@ class InternalExternal(AttentionPainter):
         stylized, identity = ({name: part[which] for name, part in parts.items()} for which in range(2))
         terms = {"style": self._style_term(stylized, painted), "content": self._content_term(batch, stylized, painted)}
         terms |= self._identity_terms(inputs, identity, painted)
-        if self.loss.style_contrast or self.loss.content_contrast:
-            terms |= self._contrast_terms(batch, stylized, painted)
+        terms |= self._contrast_terms(batch, stylized, painted)
         if self.discriminator is not None:
             scores = self.discriminator(painted.stylized)
             # Eq. 2 to the letter saturates; least squares does not.
@@ -318,8 +357,7 @@ class InternalExternal(AttentionPainter):
             terms["adversarial"] = -log_likelihood(scores, False) if paper else least_squares(scores, True)
         if self.critic is not None:
             terms["texture"] = self._texture_term(batch, stylized, painted)
-        if self.loss.manner_contrast:
-            terms["manner_contrast"] = self._manner_term(batch, painted)
+        terms |= self._manner_terms(batch, painted)
         return {name: term for name, term in terms.items() if getattr(self.loss, name)}
 
     def _style_term(self, stylized: Mapping[str, Tensor], painted: Painted) -> Tensor:
@@ -354,12 +392,17 @@ class InternalExternal(AttentionPainter):
             codes, whose = codes.repeat(2, 1), whose.repeat(2)
         return self.critic.adversary(asked, Exhibit(paintings, codes), whose)
 
-    def _manner_term(self, batch: StyleBatch, painted: Painted) -> Tensor:
+    def _manner_terms(self, batch: StyleBatch, painted: Painted) -> dict[str, Tensor]:
+        if not self.loss.manner_contrast:
+            return {}
         assert painted.manner is not None  # noqa: S101 - asked when the module was made
         assert self.generator.manner is not None  # noqa: S101
         vectors, whose = painted.manner, batch.artist
         if painted.references:
             vectors, whose = torch.cat([vectors, self.generator.manner(painted.references)]), whose.repeat(2)
+        return {"manner_contrast": self.contrasts("manner_contrast", self._manner_contrast, vectors, whose)}
+
+    def _manner_contrast(self, vectors: Tensor, whose: Tensor) -> Tensor:
         if self.gather:
             vectors, whose = gather_with_gradient(vectors), gather_with_gradient(whose)
         return supervised_contrastive_loss(F.normalize(vectors, dim=-1), whose, temperature=self.temperature)
@@ -373,21 +416,28 @@ class InternalExternal(AttentionPainter):
         }
 
     def _contrast_terms(self, batch: StyleBatch, stylized: Mapping[str, Tensor], painted: Painted) -> dict[str, Tensor]:
+        if not (self.loss.style_contrast or self.loss.content_contrast):
+            return {}
         style = self.style_head(stylized[STYLE_HEAD_LAYER])
         content = self.content_head(stylized[CONTENT_HEAD_LAYER])
         crops = self._crops(batch)
-        styles, contents = painted.style, painted.content
+        first = self.contrasts.number * len(style)  # other parts of an effective batch have other contents and styles
+        styles, contents = painted.style + first, painted.content + first
+        true = () if crops is None else (crops.z, crops.style + first)
+        return {
+            "style_contrast": self.contrasts("style_contrast", self._contrast, style, styles, contents, *true),
+            "content_contrast": self.contrasts("content_contrast", self._contrast, content, contents, styles),
+        }
+
+    def _contrast(self, z: Tensor, shared: Tensor, other: Tensor, *true: Tensor) -> Tensor:
+        crops = Crops(*true) if true else None
         if self.gather:
-            offset = rank_offset(len(style), style.device)
-            styles, contents = (gather_with_gradient(numbers + offset) for numbers in (styles, contents))
-            style, content = gather_with_gradient(style), gather_with_gradient(content)
+            offset = rank_offset(len(z), z.device)
+            z, shared, other = (gather_with_gradient(rows) for rows in (z, shared + offset, other + offset))
             if crops is not None:
                 crops = Crops(gather_with_gradient(crops.z), gather_with_gradient(crops.style + offset))
-        how = {"temperature": self.temperature, "reduction": "mean" if self.variant == "paper" else "sum"}
-        return {
-            "style_contrast": shared_attribute_loss(style, styles, contents, crops=crops, **how),  # type: ignore[arg-type]
-            "content_contrast": shared_attribute_loss(content, contents, styles, **how),  # type: ignore[arg-type]
-        }
+        how: Literal["mean", "sum"] = "mean" if self.variant == "paper" else "sum"
+        return shared_attribute_loss(z, shared, other, crops=crops, temperature=self.temperature, reduction=how)
 
     def _crops(self, batch: StyleBatch) -> Crops | None:  # noqa: ARG002 - for those who compare with the styles too
         """Return what of the style pictures themselves takes part in the contrast of styles: by default nothing."""

@@ -39,7 +39,13 @@ class GradientBalance(nn.Module):
         self.measurements = 0  # on the host, where it is asked for every term of every step
 
     def weigh(
-        self, ratios: Mapping[str, float], terms: Mapping[str, Tensor], image: Tensor, iteration: int
+        self,
+        ratios: Mapping[str, float],
+        terms: Mapping[str, Tensor],
+        image: Tensor,
+        iteration: int,
+        *,
+        first: bool = True,
     ) -> dict[str, Tensor | float]:
         """Return what every term counts in this iteration, measured anew over all ranks where that is due.
 
@@ -48,8 +54,10 @@ class GradientBalance(nn.Module):
             terms: The loss terms; those that are not measured keep their ratio as weight.
             image: See `measure`.
             iteration: Of the training.
+            first: Whether this is the first part of an effective batch: the one to measure, so that all parts have the
+                same weights.
         """
-        if self.due(iteration):
+        if first and self.due(iteration):
             norms = self.measure(terms, image)
             self.update(gather_with_gradient(norms[None]).mean(0))
         return {name: ratios[name] * self.scale(name) for name in terms}

@@ -401,8 +401,27 @@ def fit(quiet_trainer, pictures):
     return run
 
 
-@pytest.mark.parametrize("kind", [Painter, Rivals])
-@pytest.mark.parametrize("accumulate", [1, 2])
+class Spreading(Painter):
+    """Spreads what it paints over an effective batch of two batches."""
+
+    effective_batch = 8
+
+    def training_step(self, batch, batch_idx):
+        for part in self.parts_to_embed(batch, len(batch.content)):
+            with torch.no_grad():
+                self.spread(part)
+        for part in self.parts_to_train(batch):
+            with self.optimizing(self._optimizers()[0]) as backward:
+                backward(self.spread(part) + self.loss(part))
+
+    def spread(self, batch):
+        noisy = self.generator(batch.content + self.noise * torch.rand_like(batch.content))
+        return self.contrasts("spread", lambda rows: (rows.var(0) - 1).square().mean(), noisy.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "accumulate"), [(Painter, 1), (Painter, 2), (Rivals, 1), (Rivals, 2), (Spreading, 1), (Spreading, 2)]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, fit, kind, accumulate):
     settings = {"noise": 1.0, "lr": 0.05, "clip": 1.0, "validate_with": "image", "accumulate": accumulate}
     if kind is Painter:

@@ -105,6 +105,34 @@ def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch
         )  # truly 0 before norms
 
 
+def four_groups(half):
+    """Arrange a joined batch as two ranks do that take two batches each."""
+    content, style = arrange_pairs(half // 4)
+    groups = [half // 4 * group for group in range(4)]
+    return torch.cat([content + first for first in groups]), torch.cat([style + first for first in groups])
+
+
+@pytest.mark.slow
+def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(small, batch, monkeypatch, tmp_path):
+    sgd = partial(torch.optim.SGD, lr=1e-3, momentum=0.9)
+    batches = [batch(2, seed=n) for n in range(4 * STEPS)]
+
+    def build(**settings):
+        model = small(clip=1.0, **settings)
+        model.make_optimizer = model.make_discriminator_optimizer = sgd
+        return model
+
+    apart = on_two_ranks(build(effective_batch=16), batches, str(tmp_path / "rank"))
+    alone = build()
+    start = {name: p.detach().clone() for name, p in alone.named_parameters() if p.requires_grad}
+    monkeypatch.setattr(alone, "arrange", four_groups)
+    windows = [batches[start : start + 4] for start in range(0, 4 * STEPS, 4)]
+    joined = fit(alone, [join(join(a, b), join(c, d)) for a, b, c, d in windows], devices=1)
+    for name, expected in joined.items():
+        moved = (expected - start[name]).abs().max()
+        assert torch.allclose(apart[name], expected, atol=1e-12 + 1e-6 * float(moved)), name
+
+
 @pytest.mark.slow
 def test_ranks_agree_about_the_paintings_that_standardise_manners(small, batch, tmp_path):
     sgd = partial(torch.optim.SGD, lr=1e-3)

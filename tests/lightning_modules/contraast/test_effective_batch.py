@@ -1,0 +1,158 @@
+"""A step over an effective batch in parts is the step of one batch of that size."""
+
+from functools import partial
+from itertools import chain
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch.utils.data import DataLoader
+
+from lightning_modules.internal_external.settings import LossWeights
+from lightning_modules.internal_external.training import InternalExternal
+from lightning_modules.losses.shared_attribute import Crops, arrange_pairs
+from lightning_modules.networks.mirrored_decoder import Texture
+from lightning_modules.optim.logit_accumulation import LogitAccumulation
+from lightning_modules.types import StyleBatch
+
+HALF, PARTS = 2, 3
+WEIGHTS = LossWeights(
+    style=0.9, adversarial=0.8, content=0.7, identity_image=0.6, identity_feature=0.5, style_contrast=0.4,
+    content_contrast=0.3, manner_contrast=0.2,
+)  # fmt: skip
+CONTRASTS = LossWeights(
+    style=0.0, adversarial=0.0, content=0.0, identity_image=0.0, identity_feature=0.0, style_contrast=0.4,
+    content_contrast=0.3, manner_contrast=0.2,
+)  # fmt: skip
+
+
+class Gradients(Callback):
+    """Notes the gradients that every optimiser steps with."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        names = {parameter: name for name, parameter in pl_module.named_parameters()}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.found.append({names[p]: p.grad.clone() for p in parameters if p.grad is not None})
+
+
+@pytest.fixture
+def build(small):
+    """Return a function that builds a ContraAST with every batch-wise loss, which steps by SGD."""
+
+    def make(loss=WEIGHTS, **settings):
+        model = small(texture=Texture((3, 4, 5), 6), loss=loss, identity_fraction=1.0, **settings)
+        model.make_optimizer = model.make_discriminator_optimizer = partial(torch.optim.SGD, lr=1e-4)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def parts(batch):
+    made = [batch(HALF, seed=seed) for seed in range(PARTS)]
+    return [part._replace(artist=torch.tensor([number % 2, 5])) for number, part in enumerate(made)]
+
+
+def joined(parts):
+    columns = zip(*(part[:5] for part in parts), strict=True)
+    return StyleBatch(*[torch.cat(column) if torch.is_tensor(column[0]) else [*chain(*column)] for column in columns])
+
+
+def in_parts(half):
+    """Arrange a joined batch as its parts are: contents are rolled among each part's own."""
+    content, style = arrange_pairs(HALF)
+    numbers = [HALF * number for number in range(half // HALF)]
+    return torch.cat([content + first for first in numbers]), torch.cat([style + first for first in numbers])
+
+
+def gradients(model, batches, trainer, precision):
+    noted = Gradients()
+    trainer(max_epochs=1, precision=precision, callbacks=[noted]).fit(model, DataLoader(batches, batch_size=None))
+    return noted.found
+
+
+def difference(found, wanted, precision="64-true"):
+    """Return the largest error of a parameter's gradient, relative to it, or to what is not rounding noise.
+
+    In float32 the networks' own backward pass rounds small gradients away: there it is relative to all of them.
+    """
+    assert found.keys() == wanted.keys()
+    whole = float(torch.cat([gradient.flatten() for gradient in wanted.values()]).norm())
+    least = whole if precision == "32-true" else 1e-3 * whole
+    return max(float((found[name] - g).norm()) / max(float(g.norm()), least) for name, g in wanted.items())
+
+
+def true_crops(model, batch):
+    """Compare with the style pictures themselves, as some who build on ContraAST do."""
+    maps = model.encoder(batch.style.flip(3), ("relu3_1",))["relu3_1"]
+    return Crops(model.style_head(maps), torch.arange(len(batch.style)))
+
+
+@pytest.mark.parametrize(
+    ("precision", "loss", "variant", "crops", "tolerance"),
+    [
+        ("64-true", WEIGHTS, "reference", None, 1e-9),
+        ("64-true", WEIGHTS, "reference", true_crops, 1e-9),
+        ("64-true", WEIGHTS, "paper", None, 1e-9),
+        ("32-true", CONTRASTS, "reference", None, 1e-4),  # the other terms round by more than that by themselves
+    ],
+    ids=["reference", "true crops", "paper", "float32"],
+)
+def test_gradients_are_those_of_one_large_batch(
+    build, parts, quiet_trainer, monkeypatch, precision, loss, variant, crops, tolerance
+):
+    # Noise would fall otherwise on the pictures of a large batch.
+    monkeypatch.setattr(torch, "randint", lambda high, shape, **options: torch.zeros(shape, dtype=torch.long))
+    if crops is not None:
+        monkeypatch.setattr(InternalExternal, "_crops", crops)
+    model = build(loss, effective_batch=2 * HALF * PARTS, variant=variant)
+    found = gradients(model, parts, quiet_trainer, precision)
+    large = build(loss, variant=variant)
+    monkeypatch.setattr(large, "arrange", in_parts)
+    wanted = gradients(large, [joined(parts)], quiet_trainer, precision)
+    assert len(found) == len(wanted) == (2 if loss.adversarial else 1)  # discriminator, generator
+    for ours, expected in zip(found, wanted, strict=True):
+        assert difference(ours, expected, precision) < tolerance
+    assert {"style_head.mlp.0.weight", "generator.manner.mapping.0.weight"} <= found[-1].keys()
+    manner, its = model.generator.manner, large.generator.manner
+    assert manner.paintings == its.paintings == HALF * PARTS
+    assert torch.allclose(manner.mean, its.mean, rtol=1e-5)
+
+    plain = build(loss, accumulate=PARTS, variant=variant)
+    assert difference(gradients(plain, parts, quiet_trainer, precision)[-1], wanted[-1]) > 0.01
+
+
+def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, quiet_trainer, monkeypatch):
+    seen = {"embedding": [], "training": []}
+    call = LogitAccumulation.__call__
+
+    def noting(self, name, loss, *rows):
+        seen[self._stage].append((name, self.number, rows[0].detach()))
+        return call(self, name, loss, *rows)
+
+    monkeypatch.setattr(LogitAccumulation, "__call__", noting)
+    model = build(effective_batch=2 * HALF * PARTS)
+    for name, strength in model.generator.named_parameters():
+        if name.endswith("strength.bias"):
+            torch.nn.init.constant_(strength, 1.0)
+    gradients(model, [parts[0]] * PARTS, quiet_trainer, "64-true")
+    assert len(seen["embedding"]) == len(seen["training"]) == 3 * PARTS
+    for (name, number, first), (again, place, second) in zip(*seen.values(), strict=True):
+        assert (name, number) == (again, place)
+        assert torch.allclose(first, second, rtol=1e-9, atol=1e-12), name
+    styles = [rows for name, _, rows in seen["training"] if name == "style_contrast"]
+    assert not torch.allclose(styles[0], styles[1], rtol=1e-6)  # one batch, other noise
+
+
+def test_bfloat16_reaches_every_parameter_that_float32_reaches(build, parts, quiet_trainer):
+    half, full = (
+        gradients(build(effective_batch=2 * HALF * PARTS), parts, quiet_trainer, precision)
+        for precision in ("bf16-mixed", "32-true")
+    )
+    for ours, wanted in zip(half, full, strict=True):
+        assert ours.keys() == wanted.keys()
+        flat, expected = (torch.cat([g.flatten() for g in each.values()]) for each in (ours, wanted))
+        assert torch.nn.functional.cosine_similarity(flat, expected, dim=0) > 0.98
