@@ -126,7 +126,8 @@ class StyleHalo(PerSample):
     def profile(self) -> HaloCurves:
         """Return the mean profiles of all pictures so far that have a value; all ranks must call it."""
         with self.sync_context():
-            return HaloCurves(*(self.curves / self.seen), self.count.clone(), self.left_out.clone())
+            stylized, truth = self.curves / self.seen
+            return HaloCurves(stylized, truth, self.count.clone(), self.left_out.clone())
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Draw the mean profile, and that of the true paintings beside it; all ranks must call it.

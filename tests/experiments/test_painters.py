@@ -143,7 +143,7 @@ def test_the_demo_offers_trained_runs_and_then_what_ships(monkeypatch, trained, 
     assert offered(monkeypatch, trained.parents[1]) == [newest, "embedded:stub_method"]
     assert offered(monkeypatch, tmp_path / "nothing") == ["embedded:stub_method"]
     grey = np.zeros((9, 12, 3), dtype=np.uint8)
-    assert demo.stylize("embedded:stub_method", grey, "a", None, None, 1.0, {}, device="cpu").shape == grey.shape
+    assert demo.stylize("embedded:stub_method", grey, "a", None, None, 0, {}, device="cpu").shape == grey.shape
 
 
 def test_a_demo_without_anything_to_offer_is_one_sentence(monkeypatch, tmp_path):
