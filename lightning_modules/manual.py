@@ -50,6 +50,8 @@ class ManualOptimization(LightningModule):
     Attributes:
         effective_batch: Pictures whose batch-wise losses are taken together; None for those of a micro-batch and rank.
         contrasts: What batch-wise losses are computed through.
+        iteration: Number of the window at hand, from 0. ``global_step`` is already the next one once an optimiser has
+            stepped in it.
     """
 
     effective_batch: int | None = None
@@ -62,6 +64,7 @@ class ManualOptimization(LightningModule):
         self.contrasts: LogitAccumulation[Any] = LogitAccumulation()
         self._micro_batches = 1  # of an effective batch
         self._roles: dict[int, RoleGradients] = {}
+        self.iteration = 0
         self._counted = False
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
@@ -198,7 +201,8 @@ class ManualOptimization(LightningModule):
         self._step(optimizer)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Forget which optimiser counted the last window; a subclass that overrides this calls it."""
+        """Number the window, which no optimiser has counted yet; a subclass that overrides this calls it."""
+        self.iteration = self.trainer.global_step
         self._counted = False
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002

@@ -300,7 +300,7 @@ class CLAST(StyleTransferModule):
         with self.optimizing(optimizer) as backward:
             terms, pictures = self.loss_terms(batch)
             first = self.contrasts.number == 0
-            weights = self.balance.weigh(vars(self.loss), terms, pictures, self.global_step, first=first)
+            weights = self.balance.weigh(vars(self.loss), terms, pictures, self.iteration, first=first)
             total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
             backward(total)
         self.log_terms({**terms, "total": total})
