@@ -29,6 +29,7 @@ class Conversion:
         misshaped: Our name, our shape and the file's shape of tensors that do not fit.
         broken: Our name of every tensor that holds NaN or infinite values.
         ignored: Tensors of frozen networks, which come from their own files.
+        notes: Sentences on what was decided beyond names.
     """
 
     checkpoint: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Conversion:
     misshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -53,6 +55,7 @@ class Conversion:
             f"mis-shaped: {name} is {ours} here and {theirs} in the file" for name, ours, theirs in self.misshaped
         ]
         lines += [f"broken: {name} holds NaN or infinite values" for name in self.broken]
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_modules.conversion import Conversion, convert_state, read_state
 from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.mirrored_decoder import PUBLIC_PLACES
 
 RECIPE = {
     "class_path": "lightning_modules.contraast.ContraAST",
@@ -21,19 +22,6 @@ RECIPE = {
     },
 }
 
-# Positions of the convolutions inside the public decoder's nn.Sequential, in order.
-_DECODER = dict(
-    zip(
-        (1, 5, 8, 11, 14, 18, 21, 25, 28),
-        (
-            "stage4.0",
-            *(f"stage3.{n}" for n in range(4)),
-            *(f"stage2.{n}" for n in range(2)),
-            *(f"stage1.{n}" for n in range(2)),
-        ),
-        strict=True,
-    )
-)
 _MAPS = {"f": "query", "g": "key", "h": "value", "out_conv": "out"}
 _LEVELS = {"4": "0", "5": "1"}
 _PART = re.compile(r"(?P<part>decoder|transform)(er)?(?P<iteration>.*)\.pth")
@@ -56,8 +44,8 @@ def rename(name: str) -> str | None:
         return f"generator.transform.attentions.{_LEVELS[match[1]]}.{_MAPS[match[2]]}.{match[3]}"
     if match := re.fullmatch(r"transform\.merge_conv\.(weight|bias)", name):
         return f"generator.transform.merge.convolution.{match[1]}"
-    if (match := re.fullmatch(r"decoder\.(\d+)\.(weight|bias)", name)) and int(match[1]) in _DECODER:
-        return f"generator.decoder.{_DECODER[int(match[1])]}.convolution.{match[2]}"
+    if (match := re.fullmatch(r"decoder\.(\d+)\.(weight|bias)", name)) and int(match[1]) in PUBLIC_PLACES:
+        return f"generator.decoder.{PUBLIC_PLACES[int(match[1])]}.convolution.{match[2]}"
     return name
 
 

@@ -6,8 +6,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_modules.losses.precision import at_least_float32, without_autocast
 from lightning_modules.losses.statistics import normalize_channels
+from lightning_modules.networks.attention import as_maps, attend, tokens
 from lightning_modules.networks.attention_generator import AttentionTransform, Keys
 from lightning_modules.networks.mirrored_decoder import ReflectConv
 
@@ -34,11 +34,11 @@ class StyleAttention(nn.Module):
 
     def queries(self, content: Tensor) -> Tensor:
         """Return queries ``(B, H W, C)`` of content features ``(B, C, H, W)``."""
-        return _tokens(self.query(normalize_channels(content)))
+        return tokens(self.query(normalize_channels(content)))
 
     def keys(self, style: Tensor) -> Keys:
         """Return keys and values of style features ``(B, C, h, w)``."""
-        return Keys(_tokens(self.key(normalize_channels(style))), _tokens(self.value(style)))
+        return Keys(tokens(self.key(normalize_channels(style))), tokens(self.value(style)))
 
     def forward(self, content: Tensor, queries: Tensor, keys: Keys) -> Tensor:
         """Restyle.
@@ -51,16 +51,8 @@ class StyleAttention(nn.Module):
         Returns:
             ``(B, C, H, W)``.
         """
-        # The logits are sums over hundreds of channels without scaling: too large for half precision.
-        with without_autocast(queries):
-            gathered = F.scaled_dot_product_attention(
-                at_least_float32(queries).unsqueeze(1),
-                at_least_float32(keys.keys).unsqueeze(1),
-                at_least_float32(keys.values).unsqueeze(1),
-                scale=1.0,
-            ).squeeze(1)
-        maps = gathered.transpose(1, 2).unflatten(2, content.shape[-2:])
-        restyled: Tensor = self.out(maps) + content
+        gathered = attend(queries, keys.keys, keys.values)
+        restyled: Tensor = self.out(as_maps(gathered, content.shape[-2:])) + content
         return restyled
 
 
@@ -112,7 +104,3 @@ class Transform(AttentionTransform):
 
     def _levels(self) -> list[tuple[StyleAttention, str]]:
         return [(cast(StyleAttention, attention), name) for attention, name in zip(self.attentions, DEEP, strict=True)]
-
-
-def _tokens(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)

@@ -17,6 +17,18 @@ from lightning_modules.networks.tiling import Computed, Source, Window, in_tiles
 
 SHALLOW = ("relu1_1", "relu2_1")
 """Where the skips come from, finest first."""
+PUBLIC_PLACES = {
+    1: "stage4.0",
+    5: "stage3.0",
+    8: "stage3.1",
+    11: "stage3.2",
+    14: "stage3.3",
+    18: "stage2.0",
+    21: "stage2.1",
+    25: "stage1.0",
+    28: "stage1.1",
+}
+"""Convolutions of `Decoder` by their place in the ``nn.Sequential`` of public codes: AdaIN, SANet, PAMA, ContraAST."""
 CELL = 8  # pixels that a position of relu4_1 stands for
 DECODER_HALO = 4  # positions: a pixel is seen from 30 pixels away
 
@@ -50,8 +62,7 @@ class ReflectConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``."""
-        mode = "reflect" if min(features.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
-        features = self.convolution(F.pad(features, (1, 1, 1, 1), mode=mode))
+        features = self.convolution(reflected(features, 1))
         return F.relu(features, inplace=True) if self.relu else features
 
 
@@ -258,6 +269,12 @@ class TexturedDecoder(SkippingDecoder):
 def _tile_of(source: Source, features: Tensor, tile: int) -> int:
     """Return the side of a tile in positions of a map, given that in pixels and the map of relu4_1."""
     return max(1, tile * source.shape[-2] // (CELL * features.shape[-2]))
+
+
+def reflected(maps: Tensor, by: int) -> Tensor:
+    """Continue maps ``(B, C, H, W)`` by ``by`` rows and columns on every side."""
+    mode = "reflect" if min(maps.shape[-2:]) > by else "replicate"  # one pixel has nothing to reflect
+    return F.pad(maps, (by, by, by, by), mode=mode)
 
 
 def _join(maps: Tensor, skip: Tensor | None) -> Tensor:
