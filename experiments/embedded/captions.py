@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from experiments.embedded.gallery import PHOTOGRAPH, Gallery
-from lightning_modules.classifiers.augmentation import LUMA
+from lightning_modules.networks.edges import LUMA
 
 ARTIST_TEMPLATES = (
     "{}",

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-LUMA = (0.299, 0.587, 0.114)
+from lightning_modules.networks.edges import luma
 
 
 def jitter_colours(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
@@ -54,11 +54,6 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
 def random_factors(images: Tensor, strength: float, generator: torch.Generator, channels: int = 1) -> Tensor:
     """Return ``(B, channels, 1, 1)`` numbers in [1 - strength, 1 + strength], on the pictures' device."""
     return 1 + strength * (2 * torch.rand(len(images), channels, 1, 1, generator=generator) - 1).to(images.device)
-
-
-def luma(images: Tensor) -> Tensor:
-    """Return how light the pictures are, ``(B, 1, H, W)``."""
-    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:

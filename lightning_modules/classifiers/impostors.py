@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.classifiers.augmentation import blur, luma, random_factors
+from lightning_modules.classifiers.augmentation import blur, random_factors
+from lightning_modules.networks.edges import luma
 
 TONES = 16  # steps of the ramp from a palette's darkest to its lightest colours
 FOREIGN = 3.0  # standard deviations from a painter's palette from which on colours are not his any more

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lightning_modules.classifiers import impostors as made
-from lightning_modules.classifiers.augmentation import blur, luma
+from lightning_modules.classifiers.augmentation import blur
+from lightning_modules.networks.edges import luma
 
 
 def pictures(seed=0, count=48):
