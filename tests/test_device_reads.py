@@ -124,7 +124,9 @@ def build(tiny, tmp_path):
 def every_term(name):
     model = yaml.safe_load((FOLDER / name / "tiny.yaml").read_text())["model"]
     package, _, kind = model["class_path"].rpartition(".")
-    loss = inspect.signature(getattr(importlib.import_module(package), kind)).parameters.get("loss")
+    bases = getattr(importlib.import_module(package), kind).__mro__  # the argument may be that of a shared base
+    losses = [inspect.signature(base.__init__).parameters.get("loss") for base in bases]
+    loss = next((parameter for parameter in losses if parameter is not None), None)
     return {"loss": {field.name: 1.0 for field in dataclasses.fields(loss.default)}} if loss else {}
 
 
