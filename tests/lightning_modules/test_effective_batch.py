@@ -162,7 +162,13 @@ def rank_main(rank, port, out):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
     os.environ |= {"RANK": str(rank), "NODE_RANK": "0"}
     reduce, reduced = dist.all_reduce, []
-    dist.all_reduce = lambda tensor, *rest, **options: reduced.append(len(tensor)) or reduce(tensor, *rest, **options)
+
+    def noting(tensor, *rest, **options):
+        if tensor.ndim:  # Trainer agrees with scalars on when to stop
+            reduced.append(tensor.numel())
+        return reduce(tensor, *rest, **options)
+
+    dist.all_reduce = noting
     module = fit(Comparing(8 * SIZE), data(8 * STEPS)[rank::2], devices=2, strategy="ddp")
     torch.save({"state": module.state_dict(), "reduced": reduced, "logged": module.logged}, f"{out}{rank}.pt")
 
@@ -179,9 +185,9 @@ def test_two_ranks_are_one_process_and_reduce_once_a_step(tmp_path):
         assert torch.allclose(first["state"][name], expected, rtol=1e-9, atol=1e-12), name
     for ours, expected in zip(first["logged"], whole.logged, strict=True):
         assert ours["train/spread"] == pytest.approx(expected["train/spread"], rel=1e-5)
-    # Vectors: the gradient of the gathered ones. Then every optimiser's parameters, each with a flag.
-    sizes = [sum(p.numel() + 1 for p in group) for group in (whole.rival.parameters(), trained(whole))]
-    assert first["reduced"] == [8 * SIZE, *sizes] * STEPS
+    # Every optimiser's parameters with a flag each, and in between the gradient of the vectors of both ranks.
+    rival, encoder = (sum(p.numel() + 1 for p in group) for group in (whole.rival.parameters(), trained(whole)))
+    assert first["reduced"] == [rival, 8 * SIZE * 4, encoder] * STEPS
 
 
 def trained(module):
