@@ -22,6 +22,7 @@ from benchmarks.meter import Meter
 from benchmarks.results import write_json
 from lightning_modules.contraast import ContraAST
 from lightning_modules.internal_external.training import InternalExternal
+from lightning_modules.neat import NeAT
 from lightning_modules.types import StyleBatch
 
 Run = Callable[[StyleBatch], Losses]
@@ -33,9 +34,9 @@ def a_contraast() -> ContraAST:
     return ContraAST(ADAM, ADAM, weights="random")
 
 
-def a_neat() -> neat.CountedNeAT:
+def a_neat() -> NeAT:
     """Build the paper's."""
-    return neat.CountedNeAT(ADAM, ADAM, patch_optimizer=ADAM, weights="random")
+    return NeAT(ADAM, ADAM, patch_optimizer=ADAM, weights="random")
 
 
 METHODS = {"contraast": (a_contraast, contraast), "neat": (a_neat, neat)}

@@ -32,18 +32,12 @@ LEVEL = 3
 """relu4_1, where all blocks stand."""
 
 
-class CountedNeAT(NeAT):
-    """NeAT that is told which iteration it is in."""
-
-    global_step: int = 0
-
-
 class PatchStep(internal_external.Step):
     """One iteration, which ends with the step of the patch discriminators; the n-th draws the n-th windows."""
 
-    model: CountedNeAT
+    model: NeAT
 
-    def __init__(self, model: CountedNeAT) -> None:
+    def __init__(self, model: NeAT) -> None:
         super().__init__(model)
         assert model.patches is not None  # noqa: S101
         self.patches = model.patches
@@ -52,7 +46,7 @@ class PatchStep(internal_external.Step):
 
     def begin(self) -> None:
         """Count, and settle what is drawn; what the generator's loss leaves at the patch discriminators is not kept."""
-        self.model.global_step = self.iteration
+        self.model.iteration = self.iteration
         torch.manual_seed(self.iteration)
         self.iteration += 1
         self.patches.requires_grad_(False)
@@ -81,7 +75,7 @@ class Fast(PatchStep, internal_external.Fast):
 class Literal(PatchStep, internal_external.Literal):
     """Everything on the batch that holds each input twice, and windows one by one."""
 
-    def __init__(self, model: CountedNeAT) -> None:
+    def __init__(self, model: NeAT) -> None:
         super().__init__(model)
         self.plain = PlainNeAT(model)
         self.judges = {name: PlainJudge(judge) for name, judge in self.patches.discriminators.items()}
@@ -130,7 +124,7 @@ class Literal(PatchStep, internal_external.Literal):
         loss = F.softplus(-judge.score(known, judge.features(real))).mean()
         loss = loss + F.softplus(judge.score(known, judge.features(fake))).mean()
         settings = self.patches.settings
-        if self.model.global_step % settings.r1_every:
+        if self.model.iteration % settings.r1_every:
             return loss
         reference.requires_grad_()
         real.requires_grad_()

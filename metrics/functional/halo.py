@@ -155,7 +155,11 @@ def compare_profiles(found: HaloProfile, truth: HaloProfile | None = None, form:
         found: Of the stylised pictures.
         truth: Of the true paintings; by default one texture everywhere.
         form: See `style_halo`.
+
+    Raises:
+        ImpastoError: If there is no such form.
     """
+    one_of(form, HaloForm, "form of the halo")
     excess = found.contrast() - (0 if truth is None else truth.contrast())
     if form == "ratio":
         return excess

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.contenders.neat import CountedNeAT, Fast, Literal, PlainNeAT
+from benchmarks.contenders.neat import Fast, Literal, PlainNeAT
 from lightning_modules.neat.patch_pair import PatchSettings
 
 
@@ -13,7 +13,7 @@ def bare(small):
 
     def build():
         patches = PatchSettings(size=16, windows=6, each=2, width=3, max_channels=5, hidden=8, r1=0.8, r1_every=2)
-        model = small(CountedNeAT, patches=patches).double()
+        model = small(patches=patches).double()
         model.encoder.trunk.mean.zero_()
         model.encoder.trunk.std.fill_(1)
         return model
