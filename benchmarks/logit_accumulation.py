@@ -17,6 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning_modules  # noqa: F401  (installs the torchvision shim)
+
+# isort: split
 import torch
 from lightning import Trainer
 from lightning.pytorch import Callback
