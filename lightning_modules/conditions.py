@@ -126,7 +126,14 @@ def shrink(images: Tensor, side: int) -> Tensor:
     if longest <= side:
         return images
     height, width = (max(1, round(length * side / longest)) for length in images.shape[-2:])
-    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+    return resized(images, (height, width))
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return pictures ``(B, 3, H, W)`` at a size, as they are where they have it."""
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def _check_range(values: Tensor, name: str) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from lightning_modules.conditions import resized
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,3 @@ class Sizing:
 
 
 AS_THEY_ARE = Sizing()
-
-
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return pictures ``(B, 3, H, W)`` at a size, as they are where they have it."""
-    if images.shape[-2:] == size:
-        return images
-    return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(0, 1)

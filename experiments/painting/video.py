@@ -20,8 +20,9 @@ from experiments.failures import is_out_of_memory
 from experiments.painting.heatmap import MovingHeatMap, StillHeatMap
 from experiments.painting.inference import TooLargeError
 from experiments.painting.regions import Region
-from experiments.painting.sizing import AS_THEY_ARE, Sizing, resized
+from experiments.painting.sizing import AS_THEY_ARE, Sizing
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.conditions import resized
 from lightning_modules.controls import Value
 from lightning_modules.paths import shown
 from lightning_modules.weights import WeightsSource, load_lpips

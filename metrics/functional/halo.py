@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.edges import luma
 from metrics.functional.checks import one_of
 from metrics.functional.filters import blur, correlate, gaussian
 from metrics.functional.pictures import as_pictures, check_pair
@@ -26,7 +27,6 @@ MARGIN = 4  # what the filters reach: both are 9 pixels wide
 SMALLEST = 32  # side of a picture that has room for both, beside an edge along its border
 LEAST = 0.005  # share of a picture's pixels from which on a band says something
 FLOOR = 1 / 255**2  # energy of a texture that is one step of 8 bits strong, which nobody sees
-_LUMA = (0.299, 0.587, 0.114)
 _TEXTURE, _SMOOTH = gaussian(2 * MARGIN + 1, 2.0), gaussian(2 * MARGIN - 1, 1.0)
 NOWHERE = -1  # the band of what is not measured
 
@@ -200,8 +200,7 @@ def style_halo(
 
 def _slope(pictures: Tensor) -> Tensor:
     """Return the length of the Sobel gradient of the smoothed luma, ``(B, H, W)``, in units a pixel."""
-    luma = torch.einsum("bchw,c->bhw", pictures, pictures.new_tensor(_LUMA))
-    smooth = blur(F.pad(luma[:, None], (MARGIN,) * 4, mode="replicate")[:, 0], _SMOOTH)
+    smooth = blur(F.pad(luma(pictures), (MARGIN,) * 4, mode="replicate")[:, 0], _SMOOTH)
     across, along = (-0.5, 0, 0.5), (0.25, 0.5, 0.25)
     right, down = (correlate(correlate(smooth, across, axis), along, -3 - axis) for axis in (-1, -2))
     return torch.hypot(right, down)
