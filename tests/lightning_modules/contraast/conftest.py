@@ -7,24 +7,12 @@ import torch
 from torch import nn
 
 from lightning_modules.contraast import ContraAST
-from lightning_modules.internal_external import training
-from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.types import StyleBatch
 
 
-def small_vgg(weights="random", *, variant="vgg19_normalised"):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        trunk = VGGTrunk(VGGConfig(widths=(4, 6, 8, 12, 12), padding="reflect", ceil_mode=True, colour_conv=True))
-        for conv in trunk.convs.values():
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    return VGGEncoder(trunk, weights)
-
-
 @pytest.fixture
-def small(monkeypatch):
+def small(small_encoder):
     """Return a function that builds a small ContraAST."""
-    monkeypatch.setattr(training, "load_vgg", small_vgg)
 
     def build(**arguments):
         torch.manual_seed(0)

@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules.internal_external import training
 from lightning_modules.neat import NeAT
 from lightning_modules.neat.patch_pair import PatchSettings
 from lightning_modules.neat.prior import PriorSettings
-from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 from lightning_modules.types import StyleBatch
 
 PATCHES = PatchSettings(
@@ -19,19 +17,9 @@ PATCHES = PatchSettings(
 PRIOR = PriorSettings(gaussian=5, bilateral=7, sigma_color=60.0, sigma_space=3.0)
 
 
-def small_vgg(weights="random", *, variant="vgg19_normalised"):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        trunk = VGGTrunk(VGGConfig(widths=(4, 6, 8, 12, 12), padding="reflect", ceil_mode=True, colour_conv=True))
-        for conv in trunk.convs.values():
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    return VGGEncoder(trunk, weights)
-
-
 @pytest.fixture
-def small(monkeypatch):
+def small(small_encoder):
     """Return a function that builds a small NeAT."""
-    monkeypatch.setattr(training, "load_vgg", small_vgg)
 
     def build(kind=NeAT, **arguments):
         torch.manual_seed(0)
