@@ -20,6 +20,7 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "deception": ("deception", None),
     "deception_closed": ("deception_closed", None),
     "ssim_content": ("ssim", None),
+    "lpips_content": ("lpips", None),
     "lpips_truth": ("lpips", ("stylized", "truth")),
     "style_loss": ("style_loss", None),
     "halo": ("halo", None),

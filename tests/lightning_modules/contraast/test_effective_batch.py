@@ -1,19 +1,15 @@
 """A step over an effective batch in parts is the step of one batch of that size."""
 
 from functools import partial
-from itertools import chain
 
 import pytest
 import torch
-from lightning.pytorch import Callback
-from torch.utils.data import DataLoader
 
 from lightning_modules.internal_external.settings import LossWeights
 from lightning_modules.internal_external.training import InternalExternal
 from lightning_modules.losses.shared_attribute import Crops, arrange_pairs
 from lightning_modules.networks.mirrored_decoder import Texture
 from lightning_modules.optim.logit_accumulation import LogitAccumulation
-from lightning_modules.types import StyleBatch
 
 HALF, PARTS = 2, 3
 WEIGHTS = LossWeights(
@@ -24,18 +20,6 @@ CONTRASTS = LossWeights(
     style=0.0, adversarial=0.0, content=0.0, identity_image=0.0, identity_feature=0.0, style_contrast=0.4,
     content_contrast=0.3, manner_contrast=0.2,
 )  # fmt: skip
-
-
-class Gradients(Callback):
-    """Notes the gradients that every optimiser steps with."""
-
-    def __init__(self):
-        self.found = []
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        names = {parameter: name for name, parameter in pl_module.named_parameters()}
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.found.append({names[p]: p.grad.clone() for p in parameters if p.grad is not None})
 
 
 @pytest.fixture
@@ -56,33 +40,11 @@ def parts(batch):
     return [part._replace(artist=torch.tensor([number % 2, 5])) for number, part in enumerate(made)]
 
 
-def joined(parts):
-    columns = zip(*(part[:5] for part in parts), strict=True)
-    return StyleBatch(*[torch.cat(column) if torch.is_tensor(column[0]) else [*chain(*column)] for column in columns])
-
-
 def in_parts(half):
     """Arrange a joined batch as its parts are: contents are rolled among each part's own."""
     content, style = arrange_pairs(HALF)
     numbers = [HALF * number for number in range(half // HALF)]
     return torch.cat([content + first for first in numbers]), torch.cat([style + first for first in numbers])
-
-
-def gradients(model, batches, trainer, precision):
-    noted = Gradients()
-    trainer(max_epochs=1, precision=precision, callbacks=[noted]).fit(model, DataLoader(batches, batch_size=None))
-    return noted.found
-
-
-def difference(found, wanted, precision="64-true"):
-    """Return the largest error of a parameter's gradient, relative to it, or to what is not rounding noise.
-
-    In float32 the networks' own backward pass rounds small gradients away: there it is relative to all of them.
-    """
-    assert found.keys() == wanted.keys()
-    whole = float(torch.cat([gradient.flatten() for gradient in wanted.values()]).norm())
-    least = whole if precision == "32-true" else 1e-3 * whole
-    return max(float((found[name] - g).norm()) / max(float(g.norm()), least) for name, g in wanted.items())
 
 
 def true_crops(model, batch):
@@ -102,17 +64,17 @@ def true_crops(model, batch):
     ids=["reference", "true crops", "paper", "float32"],
 )
 def test_gradients_are_those_of_one_large_batch(
-    build, parts, quiet_trainer, monkeypatch, precision, loss, variant, crops, tolerance
+    build, parts, gradients, joined, difference, monkeypatch, precision, loss, variant, crops, tolerance
 ):
     # Noise would fall otherwise on the pictures of a large batch.
     monkeypatch.setattr(torch, "randint", lambda high, shape, **options: torch.zeros(shape, dtype=torch.long))
     if crops is not None:
         monkeypatch.setattr(InternalExternal, "_crops", crops)
     model = build(loss, effective_batch=2 * HALF * PARTS, variant=variant)
-    found = gradients(model, parts, quiet_trainer, precision)
+    found = gradients(model, parts, precision)
     large = build(loss, variant=variant)
     monkeypatch.setattr(large, "arrange", in_parts)
-    wanted = gradients(large, [joined(parts)], quiet_trainer, precision)
+    wanted = gradients(large, [joined(parts)], precision)
     assert len(found) == len(wanted) == (2 if loss.adversarial else 1)  # discriminator, generator
     for ours, expected in zip(found, wanted, strict=True):
         assert difference(ours, expected, precision) < tolerance
@@ -122,10 +84,10 @@ def test_gradients_are_those_of_one_large_batch(
     assert torch.allclose(manner.mean, its.mean, rtol=1e-5)
 
     plain = build(loss, accumulate=PARTS, variant=variant)
-    assert difference(gradients(plain, parts, quiet_trainer, precision)[-1], wanted[-1]) > 0.01
+    assert difference(gradients(plain, parts, precision)[-1], wanted[-1]) > 0.01
 
 
-def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, quiet_trainer, monkeypatch):
+def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, gradients, monkeypatch):
     seen = {"embedding": [], "training": []}
     call = LogitAccumulation.__call__
 
@@ -138,7 +100,7 @@ def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, quiet
     for name, strength in model.generator.named_parameters():
         if name.endswith("strength.bias"):
             torch.nn.init.constant_(strength, 1.0)
-    gradients(model, [parts[0]] * PARTS, quiet_trainer, "64-true")
+    gradients(model, [parts[0]] * PARTS)
     assert len(seen["embedding"]) == len(seen["training"]) == 3 * PARTS
     for (name, number, first), (again, place, second) in zip(*seen.values(), strict=True):
         assert (name, number) == (again, place)
@@ -147,10 +109,9 @@ def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, quiet
     assert not torch.allclose(styles[0], styles[1], rtol=1e-6)  # one batch, other noise
 
 
-def test_bfloat16_reaches_every_parameter_that_float32_reaches(build, parts, quiet_trainer):
+def test_bfloat16_reaches_every_parameter_that_float32_reaches(build, parts, gradients):
     half, full = (
-        gradients(build(effective_batch=2 * HALF * PARTS), parts, quiet_trainer, precision)
-        for precision in ("bf16-mixed", "32-true")
+        gradients(build(effective_batch=2 * HALF * PARTS), parts, precision) for precision in ("bf16-mixed", "32-true")
     )
     for ours, wanted in zip(half, full, strict=True):
         assert ours.keys() == wanted.keys()
