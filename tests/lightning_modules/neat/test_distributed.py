@@ -16,22 +16,30 @@ from torch.utils.data import DataLoader
 from lightning_modules.losses.shared_attribute import arrange_pairs
 from lightning_modules.neat import patch_pair
 from lightning_modules.neat.windows import draw_windows
-from lightning_modules.types import StyleBatch
 
 STEPS = 3
 
 
-class Windows:
-    """Draws the same windows in every process, and for a joined batch those of its groups."""
+CALLS = 3  # of `draw_windows` in a step: the stylised pictures, and twice the styles
 
-    def __init__(self, groups):
-        self.groups, self.calls = groups, 0
+
+class Windows:
+    """Draws the same windows on every rank, and for a joined batch those of the ranks' micro-batches."""
+
+    def __init__(self, ranks=1, each=1):
+        self.ranks, self.each, self.calls = ranks, each, 0
 
     def __call__(self, batch, *arguments):
+        step, call = divmod(self.calls, CALLS)
         self.calls += 1
+        seeds = [CALLS * (self.each * step + part) + call for part in range(self.each)]
+        drawn = [self.draw(seed, batch // (self.ranks * self.each), *arguments) for seed in seeds]
+        return torch.cat([windows.repeat(self.ranks, 1, 1) for windows in drawn])
+
+    def draw(self, seed, *arguments):
         with torch.random.fork_rng():
-            torch.manual_seed(self.calls)
-            return draw_windows(batch // self.groups, *arguments).double().repeat(self.groups, 1, 1)
+            torch.manual_seed(seed)
+            return draw_windows(*arguments).double()
 
 
 def fit(model, batches, **options):
@@ -42,23 +50,16 @@ def fit(model, batches, **options):
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def join(one, other):
-    def both(name):
-        return torch.cat([getattr(one, name), getattr(other, name)])
-
-    images = {name: both(name) for name in ("content", "style", "artist", "index", "views")}
-    return StyleBatch(prompt=[*one.prompt, *other.prompt], **images)
-
-
-def two_groups(half):
-    """Arrange a joined batch as two ranks do: contents are rolled among each rank's own."""
-    content, style = arrange_pairs(half // 2)
-    return torch.cat([content, content + half // 2]), torch.cat([style, style + half // 2])
+def in_groups(groups, half):
+    """Arrange a joined batch as its parts are: contents are rolled among each part's own."""
+    content, style = arrange_pairs(half // groups)
+    starts = [half // groups * group for group in range(groups)]
+    return torch.cat([content + start for start in starts]), torch.cat([style + start for start in starts])
 
 
 def rank_main(rank, port, model, batches, out):
     torch.set_num_threads(1)
-    patch_pair.draw_windows = Windows(1)
+    patch_pair.draw_windows = Windows()
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
     os.environ |= {"RANK": str(rank), "NODE_RANK": "0"}
     # A tensor that comes through `spawn` lies in memory shared with the other rank, and both would step it.
@@ -67,30 +68,36 @@ def rank_main(rank, port, model, batches, out):
 
 
 @pytest.mark.slow
-def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch, monkeypatch, tmp_path):
+@pytest.mark.parametrize("each", [1, 2], ids=["gathered", "effective"])
+def test_two_ranks_that_contrast_train_like_one_with_the_joined_batch(
+    small, batch, joined, monkeypatch, tmp_path, each
+):
     # Adam would turn the rounding noise of gradients that are truly 0 into steps of full length.
-    sgd = partial(torch.optim.SGD, lr=1e-3, momentum=0.9)
-    batches = [batch(2, seed=n, dtype=torch.float64) for n in range(2 * STEPS)]
+    sgd, groups = partial(torch.optim.SGD, lr=1e-3, momentum=0.9), 2 * each
+    batches = [batch(2, seed=n, dtype=torch.float64) for n in range(groups * STEPS)]
 
-    def build():
-        model = small(gather=True, patch_optimizer=sgd).double()
+    def build(**settings):
+        model = small(patch_optimizer=sgd, **settings).double()
         model.make_optimizer = model.make_discriminator_optimizer = sgd
         return model
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torch.multiprocessing.spawn(rank_main, (port, build(), batches, str(tmp_path / "rank")), nprocs=2)
+    # Of every micro-batch come four stylised pictures.
+    apart = build(gather=True) if each == 1 else build(effective_batch=4 * groups)
+    torch.multiprocessing.spawn(rank_main, (port, apart, batches, str(tmp_path / "rank")), nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
     alone = build()
     start = {name: p.detach().clone() for name, p in alone.named_parameters() if p.requires_grad}
-    monkeypatch.setattr(alone, "arrange", two_groups)
-    monkeypatch.setattr(patch_pair, "draw_windows", Windows(2))
-    joined = fit(alone, [join(batches[n], batches[n + 1]) for n in range(0, 2 * STEPS, 2)], devices=1)
-    assert first.keys() == joined.keys()
-    for name, expected in joined.items():
+    monkeypatch.setattr(alone, "arrange", partial(in_groups, groups))
+    monkeypatch.setattr(patch_pair, "draw_windows", Windows(2, each))
+    windows = [batches[n : n + groups] for n in range(0, groups * STEPS, groups)]
+    wanted = fit(alone, [joined(parts) for parts in windows], devices=1)
+    assert first.keys() == wanted.keys()
+    for name, expected in wanted.items():
         moved = (expected - start[name]).abs().max()
         assert torch.allclose(first[name], expected, atol=1e-12 + 1e-6 * float(moved)), name
         assert moved > 1e-8 or name.endswith("bias"), name  # before a norm their gradients are truly 0
