@@ -90,6 +90,7 @@ def test_samples_of_a_batch_do_not_see_each_other(trained):
         assert torch.allclose(both[1:], module.stylize(content[1:], **condition), atol=1e-3)
 
 
+@pytest.mark.bitwise
 def test_stylizing_is_a_function_of_its_input(trained):
     _, module, *_ = trained
     content = pictures(1, 64, 64)
@@ -100,6 +101,7 @@ def test_stylizing_is_a_function_of_its_input(trained):
         assert torch.equal(one, module.stylize(content, **condition))
 
 
+@pytest.mark.bitwise
 def test_the_seed_decides_the_initial_weights_and_the_data(build):
     (one, one_data), (other, other_data) = build(), build()
     for (name, a), (_, b) in zip(one.state_dict().items(), other.state_dict().items(), strict=True):
@@ -145,6 +147,7 @@ def test_iterations_are_counted_and_terms_logged(learnt):
     assert all(torch.isfinite(value) for value in terms.values())
 
 
+@pytest.mark.bitwise
 def test_a_checkpoint_alone_rebuilds_the_module(learnt):
     _, module, _, path = learnt
     again = load_checkpoint(path)
@@ -168,6 +171,7 @@ def test_a_checkpoint_that_paints_brings_no_frozen_network_that_painting_does_wi
     assert ran == set(frozen_parts(again))
 
 
+@pytest.mark.bitwise
 def test_what_only_losses_look_through_does_not_paint(learnt):
     *_, path = learnt
     one, other = load_checkpoint(path), load_checkpoint(path)

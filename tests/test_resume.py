@@ -58,6 +58,7 @@ def fit(folder, options, *more):
 
 
 @pytest.mark.slow
+@pytest.mark.bitwise
 def test_a_killed_run_continues_to_the_same_weights(learner, tiny, tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     saving, dying = tmp_path / "saving.yaml", tmp_path / "dying.yaml"
