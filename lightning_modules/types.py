@@ -54,6 +54,32 @@ class StyleBatch(NamedTuple):
     mask: Tensor | None = None
 
 
+class JobBatch(NamedTuple):
+    """One batch of jobs: pictures, a region of each, and the style that it shall have; images are RGB in [0, 1].
+
+    Attributes:
+        content: Photographs, ``(B, 3, H, W)``.
+        mask: Where to paint, ``(B, 1, H, W)`` in [0, 1].
+        prompt: The style of every job, for example "cubism" or a painter's name.
+        artist: Index into the data module's ``artists``, ``(B,)``, int64.
+        index: Number of the job in its split, ``(B,)``, int64.
+        region: What the region is called.
+        iteration: Which iteration of its job this is, from 0, ``(B,)``, int64, the same for all; None outside training.
+        style: Paintings in the style, ``(B, 3, H, W)``.
+        truth: Inside the mask the painter's picture, outside the photograph, ``(B, 3, H, W)``; paired data only.
+    """
+
+    content: Tensor
+    mask: Tensor
+    prompt: list[str]
+    artist: Tensor
+    index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
+    region: list[str]
+    iteration: Tensor | None = None
+    style: Tensor | None = None
+    truth: Tensor | None = None
+
+
 class Stylization(TypedDict):
     """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1].
 

@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.clast.losses import directional_clip_loss
+from lightning_modules.losses.directional_clip import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from lightning_modules.clast.losses import directional_clip_loss
+from lightning_modules.losses.directional_clip import directional_clip_loss
 
 
 def vectors(seed, n=5, d=4):

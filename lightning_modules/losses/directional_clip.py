@@ -1,4 +1,4 @@
-"""What CLAST alone asks of its pictures: to move in CLIP space as the words do."""
+"""Pictures that move in CLIP space as words do."""
 
 from torch import Tensor
 from torch.nn import functional as F

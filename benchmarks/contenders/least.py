@@ -1,0 +1,205 @@
+"""An iteration of LEAST as the public notebook computes it: one patch after the other, in plain layers."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.transforms import functional as TF  # noqa: N812 - its usual name
+
+from lightning_modules.least.fitting import Fitting
+from lightning_modules.least.jobs import Jobs
+from lightning_modules.least.networks import StyleUNet
+from lightning_modules.least.patches import Draw
+from lightning_modules.networks.clip import CLIPEncoder
+
+
+class Block(nn.Module):
+    """Two convolutions with norms and rectifiers, and one of a single pixel beside them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, 1, 1),
+            nn.InstanceNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1),
+            nn.InstanceNorm2d(outputs),
+            nn.ReLU(),
+        )
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both."""
+        out: Tensor = self.main(x) + self.skip(x)
+        return out
+
+
+class PlainUNet(nn.Module):
+    """The style network of one job, stage by stage.
+
+    Args:
+        network: Whose first job's weights are copied.
+    """
+
+    def __init__(self, network: StyleUNet) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 1)
+        self.entry = Block(16, 16)
+        self.down1, self.halve1 = Block(16, 16), nn.Conv2d(16, 16, 4, 2, 1)
+        self.down2, self.halve2 = Block(16, 32), nn.Conv2d(32, 32, 4, 2, 1)
+        self.down3, self.halve3 = Block(32, 64), nn.Conv2d(64, 64, 4, 2, 1)
+        self.middle = Block(64, 128)
+        self.up3, self.up2, self.up1 = Block(192, 64), Block(96, 32), Block(48, 16)
+        self.exit = Block(32, 16)
+        self.last = nn.Conv2d(16, 3, 1)
+        ours = {"first": self.first, "entry": self.entry, "middle": self.middle, "exit": self.exit, "last": self.last}
+        for number in range(3):
+            for name, mine in (("down", "down"), ("halve", "halve"), ("up", "up")):
+                ours[f"{name}.{number}"] = getattr(self, f"{mine}{number + 1}")
+        for name, module in ours.items():
+            self._copy(network.get_submodule(name), module)
+
+    @staticmethod
+    @torch.no_grad()
+    def _copy(source: nn.Module, target: nn.Module) -> None:
+        if isinstance(target, nn.Conv2d):
+            pairs = [(source, target)]
+        else:
+            convs = [module for module in target.modules() if isinstance(module, nn.Conv2d)]
+            pairs = [
+                (source.get_submodule(name), conv) for name, conv in zip(("first", "second", "beside"), convs, strict=True)
+            ]
+        for ours, theirs in pairs:
+            for kind in ("weight", "bias"):
+                getattr(theirs, kind).copy_(getattr(ours, kind)[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the painted canvas in [0, 1]."""
+        x0 = self.entry(self.first(x))
+        f1 = self.down1(x0)
+        f2 = self.down2(self.halve1(f1))
+        f3 = self.down3(self.halve2(f2))
+        x = self.middle(self.halve3(f3))
+        x = self.up3(torch.cat([_doubled(x), f3], 1))
+        x = self.up2(torch.cat([_doubled(x), f2], 1))
+        x = self.up1(torch.cat([_doubled(x), f1], 1))
+        return torch.sigmoid(self.last(self.exit(torch.cat([x, x0], 1))))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Literal:
+    """The notebook's iteration, of one job whose canvas is the notebook's: the whole picture.
+
+    Args:
+        fitting: Whose frozen networks and numbers are used, and whose caches are not.
+        network: Whose first job's weights the network begins with.
+        wasteful: Whether it also does what the notebook does for nothing: gradients of CLIP's weights, two more passes
+            through VGG and one through CLIP.
+    """
+
+    def __init__(self, fitting: Fitting, network: StyleUNet, *, wasteful: bool = True) -> None:
+        self.plan, self.lens = fitting.plan, fitting.lens
+        self.network = PlainUNet(network).to(next(network.parameters()))
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=5e-4)
+        self.wasteful = wasteful
+
+    def __call__(self, jobs: Jobs, draws: Sequence[Draw]) -> dict[str, Tensor]:
+        """Run it, and return the losses."""
+        self.lens.clip.requires_grad_(self.wasteful)
+        terms = self.terms(jobs, draws[0])
+        self.optimizer.zero_grad()
+        torch.stack([getattr(self.plan.loss, name) * term for name, term in terms.items()]).sum().backward()
+        self.optimizer.step()
+        self.lens.clip.requires_grad_(False)
+        return terms
+
+    def terms(self, jobs: Jobs, drawn: Draw) -> dict[str, Tensor]:
+        """Return the unweighted losses of job 0."""
+        seen, mask = jobs.seen[:1], jobs.mask[:1]
+        painted = self.network(seen)
+        region = painted * mask
+        words = _unit(_unit(jobs.words[:1]) - _unit(jobs.plain))
+        whole = _unit(self.embed(seen).detach())
+        content = self._content(painted, region, jobs)
+        return {
+            "patch": self._patches(painted, jobs, drawn, words, whole),
+            "direction": 1 - _cosine(_unit(self.embed(region)) - _unit(self.embed(seen * mask)).detach(), words)[0],
+            "content": content,
+            "tv": _variation(region),
+        }
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Resize as the notebook does, and return CLIP's vectors."""
+        clip: CLIPEncoder = self.lens.clip
+        if images.shape[-1] != clip.image_size:
+            images = F.interpolate(images, (clip.image_size,) * 2, mode="bicubic")
+        return clip.encode_image(images)
+
+    def _patches(self, painted: Tensor, jobs: Jobs, drawn: Draw, words: Tensor, whole: Tensor) -> Tensor:
+        patches, clip = self.plan.patches, self.lens.clip
+        shown = painted * jobs.mask[:1] + jobs.content[:1] * (1 - jobs.mask[:1]) if patches.composite else painted
+
+        def square(picture: Tensor, number: int) -> Tensor:
+            top, left = drawn.corners[number].tolist()
+            crop = TF.crop(picture, top, left, drawn.side, drawn.side)
+            last = drawn.side - 1
+            starts = [[0, 0], [last, 0], [last, last], [0, last]]
+            fill = [0.0, 0.0, 0.0] if patches.darken_twice else None
+            if patches.distortion:
+                crop = TF.perspective(crop, starts, drawn.ends[number].tolist(), fill=fill)
+            return TF.resize(crop, [clip.image_size] * 2, antialias=True)
+
+        numbers = range(patches.count)
+        vectors = _unit(self.embed(torch.cat([square(shown, number) for number in numbers])))
+        if patches.source == "content_patch":
+            with torch.no_grad():
+                whole = _unit(self.embed(torch.cat([square(jobs.seen[:1], number) for number in numbers])))
+        losses = 1 - _cosine(vectors - whole, words)
+        losses[losses < patches.threshold] = 0
+        return losses.sum() if patches.reduction == "sum" else losses.mean()
+
+    def _content(self, painted: Tensor, region: Tensor, jobs: Jobs) -> Tensor:
+        structure, vgg = self.plan.structure, self.lens.vgg
+        top, left, bottom, right = jobs.boxes[0]
+        size = [structure.size] * 2
+        crop, target, mask = (
+            TF.resize(picture[:1, :, top:bottom, left:right], size, antialias=True)
+            for picture in (painted, jobs.seen, jobs.mask)
+        )
+        maps, wanted = vgg(crop, structure.layers), vgg(target, structure.layers)
+        if self.wasteful:
+            for picture in (painted, region):
+                vgg(picture, ("relu5_4",))
+            self.embed(crop)
+        terms = []
+        for layer in structure.layers:
+            squares = (maps[layer] - wanted[layer].detach()) ** 2
+            weight = torch.ones_like(squares)
+            if structure.masked:
+                weight = F.interpolate(mask, squares.shape[-2:], mode="bilinear", antialias=True).expand_as(squares)
+            if structure.distance == "norm":
+                terms.append((squares * weight).sum().sqrt())
+            else:
+                terms.append((squares * weight).sum() / weight.sum())
+        return torch.stack(terms).sum()
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=-1, keepdim=True)
+
+
+def _cosine(steps: Tensor, words: Tensor) -> Tensor:
+    return (_unit(steps) * words).sum(-1)
+
+
+def _variation(x: Tensor) -> Tensor:
+    return (
+        torch.norm(x[:, :, :, 1:] - x[:, :, :, :-1])
+        + torch.norm(x[:, :, 1:, :] - x[:, :, :-1, :])
+        + torch.norm(x[:, :, 1:, 1:] - x[:, :, :-1, :-1])
+        + torch.norm(x[:, :, 1:, :-1] - x[:, :, :-1, 1:])
+    )

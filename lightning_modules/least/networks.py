@@ -1,0 +1,125 @@
+"""The style network: a small U-Net for every job, several of them side by side in one tensor."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE = 8
+"""Sides are multiples of this: the U-Net halves them three times."""
+
+
+class StackedConv2d(nn.Module):
+    """As many convolutions as there are jobs, each on its own picture: one grouped convolution.
+
+    Args:
+        jobs: N.
+        inputs: Channels of a picture.
+        outputs: Channels of its result.
+        kernel: Side of the kernel.
+        stride: Step in pixels.
+    """
+
+    def __init__(self, jobs: int, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(jobs, outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(jobs, outputs))
+        self.stride = stride
+        self.padding = (kernel - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(n, inputs, H, W)`` with the first n kernels, ``n <= N``."""
+        jobs, channels, height, width = x.shape
+        weight, bias = self.weight[:jobs].flatten(0, 1), self.bias[:jobs].flatten()
+        joined = x.reshape(1, jobs * channels, height, width)
+        out = F.conv2d(joined, weight, bias, self.stride, self.padding, groups=jobs)
+        return out.view(jobs, -1, *out.shape[-2:])
+
+    @torch.no_grad()
+    def start(self, job: int, generator: torch.Generator) -> None:
+        """Draw one job's weights as torch's own convolutions do: uniform in ``+-1 / sqrt(fan in)``."""
+        bound = 1 / math.sqrt(self.weight[job, 0].numel())
+        for values in (self.weight[job], self.bias[job]):
+            values.copy_(torch.empty(values.shape).uniform_(-bound, bound, generator=generator))
+
+
+class Residual(nn.Module):
+    """Two convolutions, each with instance norm and rectifier, beside one of a single pixel.
+
+    Args:
+        jobs: N.
+        inputs: Channels.
+        outputs: Channels.
+    """
+
+    def __init__(self, jobs: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = StackedConv2d(jobs, inputs, outputs, 3)
+        self.second = StackedConv2d(jobs, outputs, outputs, 3)
+        self.beside = StackedConv2d(jobs, inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, outputs, H, W)``."""
+        main = F.relu(F.instance_norm(self.second(F.relu(F.instance_norm(self.first(x))))))
+        return main + cast(Tensor, self.beside(x))
+
+
+class StyleUNet(nn.Module):
+    """N style networks of 615,267 parameters.
+
+    Args:
+        jobs: N.
+        width: g, channels at full size.
+
+    Source: LEAST, section 4 ("3 downsample and 3 upsample layers, with channel dimensions of 16, 32, 64"); blocks,
+        kernels and skips as in CLIPstyler's network, which the public code uses unchanged.
+    """
+
+    def __init__(self, jobs: int = 1, width: int = 16) -> None:
+        super().__init__()
+        self.jobs = jobs
+        widths = (width, 2 * width, 4 * width)
+        self.first = StackedConv2d(jobs, 3, width, 1)
+        self.entry = Residual(jobs, width, width)
+        before = (width, *widths[:-1])
+        self.down = nn.ModuleList(Residual(jobs, i, o) for i, o in zip(before, widths, strict=True))
+        self.halve = nn.ModuleList(StackedConv2d(jobs, o, o, 4, 2) for o in widths)
+        self.middle = Residual(jobs, widths[-1], 2 * widths[-1])
+        below = (*widths[1:], 2 * widths[-1])
+        self.up = nn.ModuleList(Residual(jobs, i + o, o) for i, o in zip(below, widths, strict=True))
+        self.exit = Residual(jobs, 2 * width, width)
+        self.last = StackedConv2d(jobs, width, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Paint by the first n networks.
+
+        Args:
+            x: ``(n, 3, H, W)``, sides multiples of `STRIDE`.
+
+        Returns:
+            ``(n, 3, H, W)``, before the sigmoid.
+        """
+        entry = x = self.entry(self.first(x))
+        skips = []
+        for block, halve in zip(self.down, self.halve, strict=True):
+            skips.append(block(x))
+            x = halve(skips[-1])
+        x = self.middle(x)
+        for block, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            larger = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = block(torch.cat([larger, skip], 1))
+        return cast(Tensor, self.last(self.exit(torch.cat([x, entry], 1))))
+
+    def start(self, seeds: Sequence[int]) -> None:
+        """Begin anew: the first networks get the weights that their seeds stand for, on every device the same."""
+        for job, seed in enumerate(seeds):
+            generator = torch.Generator().manual_seed(seed)
+            for layer in self.layers():
+                layer.start(job, generator)
+
+    def layers(self) -> Iterator[StackedConv2d]:
+        """Yield all convolutions, in the order in which they were declared."""
+        return (module for module in self.modules() if isinstance(module, StackedConv2d))
