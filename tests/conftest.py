@@ -108,10 +108,14 @@ def small_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny(small_data):
-    """Return a function from an experiment to the options of its tiny profile on small data, a few CPU iterations."""
+    """Return a function from an experiment to the options of its tiny profile on small data, a few CPU iterations.
+
+    A method that fits to every picture makes that small, too, in a `smoke.yaml` of its own.
+    """
 
     def options(name, *overlays):
-        files = [EXPERIMENTS / name / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", small_data, *overlays]
+        own = [path for path in [EXPERIMENTS / name / "smoke.yaml"] if path.is_file()]
+        files = [EXPERIMENTS / name / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", *own, small_data, *overlays]
         return [word for file in files for word in ("--config", str(file))]
 
     return options

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.transforms import functional as TF  # noqa: N812 - its usual name
+from torchvision.transforms import functional as TF
 
 from lightning_modules.least.fitting import Fitting
 from lightning_modules.least.jobs import Jobs
@@ -68,7 +68,8 @@ class PlainUNet(nn.Module):
         else:
             convs = [module for module in target.modules() if isinstance(module, nn.Conv2d)]
             pairs = [
-                (source.get_submodule(name), conv) for name, conv in zip(("first", "second", "beside"), convs, strict=True)
+                (source.get_submodule(name), conv)
+                for name, conv in zip(("first", "second", "beside"), convs, strict=True)
             ]
         for ours, theirs in pairs:
             for kind in ("weight", "bias"):
@@ -180,7 +181,7 @@ class Literal:
             squares = (maps[layer] - wanted[layer].detach()) ** 2
             weight = torch.ones_like(squares)
             if structure.masked:
-                weight = F.interpolate(mask, squares.shape[-2:], mode="bilinear", antialias=True).expand_as(squares)
+                weight = F.adaptive_avg_pool2d(mask, squares.shape[-2:]).expand_as(squares)
             if structure.distance == "norm":
                 terms.append((squares * weight).sum().sqrt())
             else:

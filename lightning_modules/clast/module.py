@@ -9,7 +9,6 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.losses.directional_clip import directional_clip_loss
 from lightning_modules.clast.mixtures import Mixture, draw_mixture
 from lightning_modules.clast.networks import Decoder, MixerName, StyleFusion
 from lightning_modules.clast.patches import HostPerspective, random_squares
@@ -21,6 +20,7 @@ from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.content import Shown, shrunken_content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
+from lightning_modules.losses.directional_clip import directional_clip_loss
 from lightning_modules.losses.distributed import gather_with_gradient
 from lightning_modules.losses.style import style_loss
 from lightning_modules.losses.total_variation import total_variation

@@ -73,7 +73,9 @@ def frame_of(mask: Tensor, settings: Canvas, context: float, side: int) -> Frame
     """
     height, width = mask.shape[-2:]
     box = box_of(mask, settings.solid)
-    window = _square(_widened(box, context, height, width), height, width) if settings.crop else Box(0, 0, height, width)
+    window = (
+        _square(_widened(box, context, height, width), height, width) if settings.crop else Box(0, 0, height, width)
+    )
     if not settings.keep_aspect:
         return Frame(window, (side, side))
     longest = max(window.size)

@@ -7,7 +7,6 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from lightning_modules.least.canvas import (
     Box,
@@ -19,7 +18,7 @@ from lightning_modules.least.canvas import (
 )
 from lightning_modules.least.jobs import Jobs, Order, crops, normalised_once_more
 from lightning_modules.least.lens import Lens
-from lightning_modules.least.losses import feature_distance, hinged_mean, rough_norms
+from lightning_modules.least.losses import feature_distance, over_patches, rough_norms
 from lightning_modules.least.networks import STRIDE, StyleUNet
 from lightning_modules.least.patches import Draw, cut, draw, places
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Schedule, Structure
@@ -166,7 +165,7 @@ class Fitting:
             words = jobs.words.repeat_interleave(count, 0)
             patches = vectors[: count * len(jobs)]
             losses = directional_clip_loss(patches, source, words, jobs.plain, plan.patches.threshold)
-            terms["patch"] = hinged_mean(losses.view(-1, count), plan.patches.reduction)
+            terms["patch"] = over_patches(losses.view(-1, count), plan.patches.reduction)
         if wanted[1]:
             terms["direction"] = directional_clip_loss(vectors[-len(jobs) :], jobs.masked, jobs.words, jobs.plain)
         return terms

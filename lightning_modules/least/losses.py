@@ -34,7 +34,7 @@ def feature_distance(
         squared = (map_ - target[name]).square()
         weight = torch.ones_like(squared[:, :1])
         if mask is not None:
-            weight = F.interpolate(mask, squared.shape[-2:], mode="bilinear", antialias=True).clamp(0, 1)
+            weight = F.adaptive_avg_pool2d(mask, squared.shape[-2:])
         weighed = (squared * weight).flatten(1)
         if distance == "norm":
             terms.append(weighed.sum(1).clamp(min=1e-24).sqrt())
@@ -67,6 +67,6 @@ def rough_norms(images: Tensor) -> Tensor:
     return torch.stack([part.flatten(1).square().sum(1).clamp(min=1e-24).sqrt() for part in differences]).sum(0)
 
 
-def hinged_mean(losses: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:
+def over_patches(losses: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:
     """Reduce ``(B, C)`` losses of patches to ``(B,)``: eq. 2 sums, the public code averages."""
     return losses.sum(1) if reduction == "sum" else losses.mean(1)

@@ -213,7 +213,7 @@ class LEAST(StyleTransferModule):
 
     def _fit(self, order: Order, controls: Mapping[str, Any]) -> list[Tensor]:
         fitting, jobs = self.fitting, self.fitting.prepare(order)
-        network, plateau = StyleUNet(len(jobs)).to(self.device), Plateau(len(jobs)).to(self.device)
+        network, plateau = (part(len(jobs)).to(order.content) for part in (StyleUNet, Plateau))
         network.start([order.seed] * len(jobs))
         self._compile(network)
         optimizer = self.make_optimizer(network.parameters())
@@ -310,17 +310,17 @@ class LEAST(StyleTransferModule):
                 self.gallery.add(key, self.fitting.painting(self.network, jobs, job))
         self._running = None
 
-    def on_train_end(self) -> None:
-        """Keep what became of the last jobs."""
-        self._leave()
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser for all jobs that are fitted side by side; its state begins anew with them."""
         return self.make_optimizer(self.network.parameters())
 
 
 def _done(
-    plateau: Plateau, total: Tensor, iteration: int, controls: Mapping[str, Any], known: Sequence[int] | Mapping[int, Any]
+    plateau: Plateau,
+    total: Tensor,
+    iteration: int,
+    controls: Mapping[str, Any],
+    known: Sequence[int] | Mapping[int, Any],
 ) -> list[int]:
     """Return the jobs that end with this iteration."""
     ended = [iteration + 1 >= controls["iterations"]] * len(total)
@@ -338,5 +338,7 @@ def _part(order: Order, numbers: Sequence[int]) -> Order:
 def _templates(given: str | Sequence[str]) -> Sequence[str]:
     chosen = SETS.get(given) if isinstance(given, str) else tuple(given)
     if not chosen or any("{}" not in template for template in chosen):
-        raise ImpastoError(f"templates must be {' or '.join(SETS)}, or a list of sentences with {{}} each, not {given!r}.")
+        raise ImpastoError(
+            f"templates must be {' or '.join(SETS)}, or a list of sentences with {{}} each, not {given!r}."
+        )
     return chosen

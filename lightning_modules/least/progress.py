@@ -94,5 +94,5 @@ def key_of(content: Tensor, mask: Tensor, prompt: str, *more: object) -> str:
     """
     digest = sha256(repr((tuple(content.shape), prompt, more)).encode())
     for part in (content, mask):
-        digest.update((part.detach() * 65535).round().to("cpu", torch.int32).numpy().tobytes())
+        digest.update((part.detach().float() * 65535).round().to("cpu", torch.int32).numpy().tobytes())
     return f"job_{digest.hexdigest()[:24]}"

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from lightning_modules.losses.directional_clip import directional_clip_loss
 from lightning_modules.clast.mixtures import draw_mixture
 from lightning_modules.clast.prompts import SOURCE_PROMPT
 from lightning_modules.clast.settings import LossWeights
+from lightning_modules.losses.directional_clip import directional_clip_loss
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.types import StyleBatch
 

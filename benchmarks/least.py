@@ -1,0 +1,139 @@
+"""Time an iteration of LEAST, full-size CLIP and VGG with random weights, against the public notebook's order.
+
+OMP_NUM_THREADS=1 python -m benchmarks.least --pairs 3
+python -m benchmarks.least --size 64 --patches 2 --pairs 1        # a trial
+
+The literal iteration crops, warps and resizes one patch after the other, lets gradients run into CLIP's weights, and
+passes pictures through VGG and CLIP whose features nobody uses, as the notebook does. `exact` computes the same losses
+of the same patches, which are printed side by side; `fast` is experiments/least/fast.yaml: half the patches, VGG on a
+crop of half the side. Each takes part in every round, so that whatever else the machine does hits all alike: a ratio
+is the median of the rounds'. The first call of each, whose memory is measured, does not count in time. On a CPU the
+time is that of all threads.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.contenders.least import Literal
+from benchmarks.meter import Meter
+from benchmarks.results import write_json
+from lightning_modules.least.fitting import Fitting, Plan
+from lightning_modules.least.jobs import Jobs, Order
+from lightning_modules.least.lens import Lens
+from lightning_modules.least.networks import StyleUNet
+from lightning_modules.least.settings import Canvas, LossWeights, Patches, Structure
+from lightning_modules.weights import load_clip, load_vgg
+
+Losses = dict[str, Tensor]
+
+
+def official(size: int, patches: int) -> Plan:
+    """Return the notebook's plan, on a canvas and with patches of any number."""
+    return Plan(
+        loss=LossWeights(patch=1e4),
+        canvas=Canvas(size, crop=False, keep_aspect=False, mask_resize="bicubic", solid=1.0),
+        patches=Patches(
+            patches, round(size * 100 / 512), fit_box=False, coverage=0.0, darken_twice=True, composite=False
+        ),
+        structure=Structure(size=size, masked=False, one_short=True),
+        templates=("{}",),
+        double_normalise=True,
+        contrast=1.5,
+    )
+
+
+def faster(plan: Plan) -> Plan:
+    """Return what experiments/least/fast.yaml makes of a plan."""
+    patches, structure = plan.patches, plan.structure
+    return replace(
+        plan,
+        patches=replace(patches, count=max(1, patches.count // 2)),
+        structure=replace(structure, size=structure.size // 2),
+    )
+
+
+def order(size: int, device: torch.device) -> Order:
+    """Return one job: noise, of which a rectangle is the region."""
+    content = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    mask = torch.zeros_like(content[:, :1])
+    mask[..., size // 5 : size // 5 * 4, size // 4 : size // 4 * 3] = 1
+    return Order(content, mask, ["cubism"])
+
+
+class Fast:
+    """The iteration of a fit, with its optimiser."""
+
+    def __init__(self, fitting: Fitting, network: StyleUNet) -> None:
+        self.fitting, self.network = fitting, network
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=5e-4)
+
+    def __call__(self, jobs: Jobs, iteration: int) -> Losses:
+        """Run it, and return the losses."""
+        self.fitting.set_rate(self.optimizer, iteration)
+        terms = self.fitting.terms(self.network, jobs, iteration)
+        self.optimizer.zero_grad()
+        self.fitting.total(terms).sum().backward()
+        self.optimizer.step()
+        return {name: term[0] for name, term in terms.items()}
+
+
+def contenders(options: argparse.Namespace, device: torch.device) -> dict[str, Callable[[int], Losses]]:
+    """Return the literal iteration, the exact one and the fast preset's, on equal weights."""
+    clip, vgg = load_clip("random", model=options.clip).to(device), load_vgg("random").to(device)
+    plan, half = official(options.size, options.patches), options.precision == "bfloat16"
+    exact = Fitting(Lens(clip, vgg, half=half, antialias=False), plan)
+    fast = Fitting(exact.lens, faster(plan))
+    asked = order(options.size, device)
+    jobs, fewer = exact.prepare(asked), fast.prepare(asked)
+
+    def network() -> StyleUNet:
+        made = StyleUNet(1)
+        made.start([0])
+        return made.to(device)
+
+    literal = Literal(exact, network())
+    first, second = Fast(exact, network()), Fast(fast, network())
+    return {
+        "literal": lambda iteration: literal(jobs, exact.draws(jobs, iteration)),
+        "exact": lambda iteration: first(jobs, iteration),
+        "fast": lambda iteration: second(fewer, iteration),
+    }
+
+
+def main() -> None:
+    """Measure, print, write the JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512, help="side of the canvas in pixels, a multiple of 8")
+    parser.add_argument("--patches", type=int, default=64)
+    parser.add_argument("--clip", default="ViT-B-32", help="an architecture of open_clip")
+    parser.add_argument("--pairs", type=int, default=3, help="rounds, after one that does not count")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ours")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, help="write the results as JSON too")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    runs, meter = contenders(options, device), Meter(device, 0)
+    losses: dict[str, Losses] = {}
+    mib = {name: meter.first(lambda n=name, r=run: losses.update({n: r(0)}))[1] for name, run in runs.items()}
+    for term in losses["literal"]:
+        print(f"{term:<10}" + "".join(f"   {name} {float(losses[name][term].detach()):12.6g}" for name in runs))
+    rows = []
+    for number in range(1, options.pairs + 1):
+        rows.append({name: meter.seconds(lambda r=run, n=number: r(n)) for name, run in runs.items()})
+        print(f"round {number}: " + "   ".join(f"{name} {spent:.3f} s" for name, spent in rows[-1].items()), flush=True)
+    ratios = {name: statistics.median(row["literal"] / row[name] for row in rows) for name in runs}
+    where = f"{options.size} px, {options.patches} patches, {device}, {options.precision}"
+    print(f"{where}: exact {ratios['exact']:.2f}x, fast {ratios['fast']:.2f}x")
+    print("memory: " + ", ".join(f"{name} {value:.0f} MiB" for name, value in mib.items()))
+    if options.out:
+        write_json({"rounds": rows, "ratios": ratios, "mib": mib, "settings": vars(options)}, options.out)
+
+
+if __name__ == "__main__":
+    main()
