@@ -24,6 +24,7 @@ from lightning_modules.least.patches import Draw, cut, draw, places
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Schedule, Structure
 from lightning_modules.least.templates import IMAGENET
 from lightning_modules.losses.directional_clip import directional_clip_loss
+from lightning_modules.losses.precision import without_autocast
 
 Begin = Callable[[Tensor, Sequence[str]], Tensor]
 """Paints ``(N, 3, S, S)`` by N prompts, for a start."""
@@ -124,8 +125,9 @@ class Fitting:
             jobs: As of `prepare`.
             iteration: Of these jobs, from 0; together with their seed it decides which patches are looked at.
         """
-        painted = paint(network, jobs.seen, jobs.begin, self.plan.residual)
-        return self.terms_of(painted, jobs, self.draws(jobs, iteration))
+        with without_autocast(jobs.content):  # what may be less precise, the lens knows
+            painted = finished(network(jobs.seen), jobs.begin, self.plan.residual)
+            return self.terms_of(painted, jobs, self.draws(jobs, iteration))
 
     def draws(self, jobs: Jobs, iteration: int) -> list[Draw]:
         """Return the patches of one iteration, of every job."""
@@ -200,7 +202,8 @@ class Fitting:
             larger = onto_canvas(content, frame, side)[None]
             seen = normalised_once_more(larger) if self.plan.double_normalise else larger
             begin = self._begun(larger, jobs.order.prompts[job : job + 1])
-        logits = functional_call(network, weights, (seen,))
+        with without_autocast(content):
+            logits = functional_call(network, weights, (seen,))
         canvas = with_contrast(finished(logits, begin, self.plan.residual)[0], self.plan.contrast)
         return torch.lerp(content, into_picture(canvas, frame, content), mask)
 
@@ -214,11 +217,6 @@ class Fitting:
         """Set the learning rate of an iteration."""
         for group in optimizer.param_groups:
             group["lr"] = optimizer.defaults["lr"] * self.plan.schedule.share(iteration)
-
-
-def paint(network: StyleUNet, seen: Tensor, begin: Tensor | None, residual: float) -> Tensor:
-    """Return what the first networks make of their pictures, ``(N, 3, S, S)`` in [0, 1]."""
-    return finished(network(seen), begin, residual)
 
 
 def finished(logits: Tensor, begin: Tensor | None, residual: float) -> Tensor:

@@ -34,7 +34,7 @@ def feature_distance(
         squared = (map_ - target[name]).square()
         weight = torch.ones_like(squared[:, :1])
         if mask is not None:
-            weight = F.adaptive_avg_pool2d(mask, squared.shape[-2:])
+            weight = F.adaptive_avg_pool2d(mask, (squared.shape[-2], squared.shape[-1]))
         weighed = (squared * weight).flatten(1)
         if distance == "norm":
             terms.append(weighed.sum(1).clamp(min=1e-24).sqrt())

@@ -1,7 +1,7 @@
 """LEAST: a network fitted to one picture, one region of it and one style in words."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -11,24 +11,22 @@ from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.controls import Control
 from lightning_modules.errors import ImpastoError
+from lightning_modules.least.beginnings import NOISE, beginning
 from lightning_modules.least.canvas import feathered
-from lightning_modules.least.fitting import Begin, Fitting, Plan
+from lightning_modules.least.fitting import Fitting, Plan
 from lightning_modules.least.jobs import Jobs, Order
 from lightning_modules.least.lens import Lens
+from lightning_modules.least.loop import Watcher, ended, fit
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.progress import Gallery, Plateau, key_of
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Schedule, Structure
 from lightning_modules.least.templates import SETS
+from lightning_modules.networks.clip import CLIPEncoder
+from lightning_modules.networks.vgg import VGGEncoder
 from lightning_modules.types import Condition, JobBatch, Manner
 from lightning_modules.weights import WeightsSource, load_clip, load_vgg, need_clip, need_vgg, resolve
-
-Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
-"""Called with the iteration, their number, and the unweighted terms ``(N,)`` of the jobs that are being fitted."""
-PICTURE = "content"
-NOISE = "noise"
 
 
 class LEAST(StyleTransferModule):
@@ -122,11 +120,13 @@ class LEAST(StyleTransferModule):
         self.make_optimizer = optimizer
         self.weights = self.settled["weights"] = resolve(weights, need_clip(clip_model), need_vgg())
         self.clip_model = clip_model
-        self.half, self.antialias, self.compiled = precision == "bfloat16", antialias, compile
+        self.in_half, self.antialias, self.compiled = precision == "bfloat16", antialias, compile
         self.begin = begin
         self.network = StyleUNet(jobs_per_device)
         self.plateau = Plateau(jobs_per_device)
         self.gallery = Gallery()
+        self.clip_encoder: CLIPEncoder | None = None
+        self.encoder: VGGEncoder | None = None
         self.on_iteration: Watcher | None = None
         self._fitting: Fitting | None = None
         self._running: tuple[Jobs, list[str]] | None = None
@@ -135,45 +135,27 @@ class LEAST(StyleTransferModule):
 
     def load_loss_networks(self) -> None:
         """Load CLIP and VGG, which a picture that is painted already does without."""
-        if self._fitting is None:
-            self.clip_encoder = load_clip(self.weights, model=self.clip_model)
-            self.encoder = load_vgg(self.weights)
-            lens = Lens(self.clip_encoder, self.encoder, half=self.half, antialias=self.antialias)
-            self._fitting = Fitting(lens, self.plan, self._beginning())
-            for network in (self.network, self.clip_encoder.model.visual, self.encoder.trunk):
-                self._compile(network)
+        if self._fitting is not None:
+            return
+        clip = self.clip_encoder = load_clip(self.weights, model=self.clip_model)
+        vgg = self.encoder = load_vgg(self.weights)
+        lens = Lens(clip, vgg, half=self.in_half, antialias=self.antialias)
+        self._fitting = Fitting(lens, self.plan, beginning(self.begin))
+        for network in (self.network, clip.model.visual, vgg.trunk):
+            self._compile(network)
 
     @property
     def fitting(self) -> Fitting:
         """Return what fits networks, with its own networks on this module's device."""
         self.load_loss_networks()
         assert self._fitting is not None  # noqa: S101 - just loaded
-        self.clip_encoder.to(self.device)
-        self.encoder.to(self.device)
+        for network in (self._fitting.lens.clip, self._fitting.lens.vgg):
+            network.to(self.device)
         return self._fitting
 
     def _compile(self, network: torch.nn.Module) -> None:
         if self.compiled:
             network.compile()  # in place, so that the names in checkpoints stay
-
-    def _beginning(self) -> Begin | None:
-        if self.begin == NOISE:
-            return None
-        if self.begin == PICTURE:
-            return lambda content, _: content
-        painter = load_checkpoint(self.begin)
-        if "text" not in painter.conditions or "image" in painter.requires:
-            raise ImpastoError(
-                f"{self.begin} holds a {type(painter).__name__}, which paints by no prompt: choose a checkpoint of a "
-                "method that does, such as embedded:clast, as model.begin."
-            )
-
-        def paint(content: Tensor, prompts: Sequence[str]) -> Tensor:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                return painter.to(content.device).stylize(content, prompt=prompts)
-
-        return paint
 
     # ------------------------------------------------------------------ painting
 
@@ -212,26 +194,10 @@ class LEAST(StyleTransferModule):
         return state.fn == TrainerFn.FITTING and state.status == TrainerStatus.RUNNING
 
     def _fit(self, order: Order, controls: Mapping[str, Any]) -> list[Tensor]:
-        fitting, jobs = self.fitting, self.fitting.prepare(order)
-        network, plateau = (part(len(jobs)).to(order.content) for part in (StyleUNet, Plateau))
-        network.start([order.seed] * len(jobs))
+        network = StyleUNet(len(order)).to(order.content)
         self._compile(network)
         optimizer = self.make_optimizer(network.parameters())
-        paintings: dict[int, Tensor] = {}
-        for iteration in range(controls["iterations"]):
-            fitting.set_rate(optimizer, iteration)
-            terms = fitting.terms(network, jobs, iteration)
-            total = fitting.total(terms)
-            optimizer.zero_grad()
-            total.sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if self.on_iteration is not None:
-                self.on_iteration(iteration, controls["iterations"], terms)
-            for job in _done(plateau, total, iteration, controls, paintings):
-                paintings[job] = fitting.painting(network, jobs, job)
-            if len(paintings) == len(jobs):
-                break
-        return [paintings[job] for job in range(len(jobs))]
+        return fit(self.fitting, network, optimizer, order, controls, self.on_iteration)
 
     def _so_far(self, order: Order, keys: Sequence[str]) -> dict[str, Tensor]:
         """Return what a fit under way has to show: of the jobs at hand what there is, of later ones the content."""
@@ -245,7 +211,7 @@ class LEAST(StyleTransferModule):
     # ------------------------------------------------------------------ under a Trainer
 
     def setup(self, stage: str) -> None:
-        """Refuse to average the networks of different jobs.
+        """Begin with no jobs; refuse to average the networks of different jobs.
 
         Raises:
             ImpastoError: If a fit runs on several devices.
@@ -256,6 +222,7 @@ class LEAST(StyleTransferModule):
                 "device, or let `predict` spread the jobs."
             )
         super().setup(stage)
+        self._running = None
 
     def training_step(self, batch: JobBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Run one iteration of the batch's jobs; of jobs that are done, nothing."""
@@ -271,7 +238,7 @@ class LEAST(StyleTransferModule):
             terms = self.fitting.terms(self.network, jobs, iteration)
             total = self.fitting.total(terms)
             backward(total.sum())
-        for job in _done(self.plateau, total, iteration, controls, done):
+        for job in ended(self.plateau, total, iteration, controls, done):
             self.gallery.add(keys[job], self.fitting.painting(self.network, jobs, job))
         self.log_terms({name: term.mean() for name, term in {**terms, "total": total}.items()})
 
@@ -313,21 +280,6 @@ class LEAST(StyleTransferModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser for all jobs that are fitted side by side; its state begins anew with them."""
         return self.make_optimizer(self.network.parameters())
-
-
-def _done(
-    plateau: Plateau,
-    total: Tensor,
-    iteration: int,
-    controls: Mapping[str, Any],
-    known: Sequence[int] | Mapping[int, Any],
-) -> list[int]:
-    """Return the jobs that end with this iteration."""
-    ended = [iteration + 1 >= controls["iterations"]] * len(total)
-    if controls["patience"]:  # else nobody has to wait for a value of the device
-        still = plateau.update(total.detach(), controls["patience"]).tolist()
-        ended = [last or stands for last, stands in zip(ended, still, strict=True)]
-    return [job for job, ends in enumerate(ended) if ends and job not in known]
 
 
 def _part(order: Order, numbers: Sequence[int]) -> Order:

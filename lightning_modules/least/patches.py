@@ -115,7 +115,8 @@ def homographies(ends: Tensor, side: int) -> Tensor:
         torch.stack([x, y, ones, zeros, zeros, zeros, -starts[..., 0] * x, -starts[..., 0] * y], -1),
         torch.stack([zeros, zeros, zeros, x, y, ones, -starts[..., 1] * x, -starts[..., 1] * y], -1),
     ]
-    return torch.linalg.solve(torch.cat(rows, 1), torch.cat([starts[..., 0], starts[..., 1]], 1))
+    maps: Tensor = torch.linalg.solve(torch.cat(rows, 1), torch.cat([starts[..., 0], starts[..., 1]], 1))
+    return maps
 
 
 def cut(image: Tensor, drawn: Draw, *, darken_twice: bool) -> Tensor:

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import functional as TF
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.least import LEAST, module
+from lightning_modules.least import LEAST, beginnings
 from lightning_modules.least.fitting import with_contrast
 from lightning_modules.least.progress import Gallery, Plateau, key_of
 from lightning_modules.least.sequence import overlaps, paint_regions
@@ -172,13 +172,13 @@ def test_the_painting_of_another_method_can_be_the_beginning(small, monkeypatch)
             assert list(prompt) == ["cubism"]
             return torch.full_like(content, 0.25)
 
-    monkeypatch.setattr(module, "load_checkpoint", lambda path: Painter())
+    monkeypatch.setattr(beginnings, "load_checkpoint", lambda path: Painter())
     model = small(begin="other.ckpt", residual=1e-3, controls={"iterations": 1})
     painted = model.stylize(pictures(), prompt="cubism")
     assert float((painted - 0.25).abs().max()) < 0.02
     assert not any("begin" in name for name in model.state_dict())
     monkeypatch.setattr(Painter, "conditions", frozenset({"image"}))
-    with pytest.raises(ImpastoError, match="paints by no prompt"):
+    with pytest.raises(ImpastoError, match="paint by a prompt alone"):
         small(begin="other.ckpt").stylize(pictures(), prompt="cubism")
 
 
