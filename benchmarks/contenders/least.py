@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import lightning_modules  # noqa: F401  (installs the torchvision shim)
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
