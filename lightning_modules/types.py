@@ -55,18 +55,22 @@ class StyleBatch(NamedTuple):
 
 
 class JobBatch(NamedTuple):
-    """One batch of jobs: pictures, a region of each, and the style that it shall have; images are RGB in [0, 1].
+    """One batch of jobs of local style transfer, or one iteration of them; every image is RGB in [0, 1].
+
+    A method that fits a network to each job sees the jobs of a batch at the same iteration, from the first to the last;
+    then come the next jobs.
 
     Attributes:
-        content: Photographs, ``(B, 3, H, W)``.
-        mask: Where to paint, ``(B, 1, H, W)`` in [0, 1].
-        prompt: The style of every job, for example "cubism" or a painter's name.
-        artist: Index into the data module's ``artists``, ``(B,)``, int64.
-        index: Number of the job in its split, ``(B,)``, int64.
-        region: What the region is called.
-        iteration: Which iteration of its job this is, from 0, ``(B,)``, int64, the same for all; None outside training.
-        style: Paintings in the style, ``(B, 3, H, W)``.
-        truth: Inside the mask the painter's picture, outside the photograph, ``(B, 3, H, W)``; paired data only.
+        content: Pictures, ``(B, 3, H, W)``.
+        mask: Where to paint, ``(B, 1, H, W)`` in [0, 1]; nowhere empty.
+        prompt: The style of every job, such as ``"cubism"`` or a painter's name.
+        artist: Index into the data module's ``artists``, which are the styles, ``(B,)``, int64.
+        index: Number of the job in its split, ``(B,)``, int64; a padded sampler repeats an index.
+        region: What the mask shows, in words; empty for the whole picture.
+        iteration: Which iteration of its job this is, from 0, ``(B,)``, int64; training only.
+        style: No job has a style picture; here so that the batch is read as `StyleBatch` is.
+        truth: The painter's picture inside the mask and the content outside, ``(B, 3, H, W)``; paired data only.
+        true_mask: Where the region really is, ``(B, 1, H, W)``, where ``mask`` is what a grounder found instead.
     """
 
     content: Tensor
@@ -78,13 +82,14 @@ class JobBatch(NamedTuple):
     iteration: Tensor | None = None
     style: Tensor | None = None
     truth: Tensor | None = None
+    true_mask: Tensor | None = None
 
 
 class Stylization(TypedDict):
     """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1].
 
     ``content`` and ``style`` are missing where a method paints without them; callbacks show and measure what is there.
-    ``mask`` is ``(B, 1, H, W)``.
+    ``mask``, where to paint, and ``true_mask``, where the region is that a grounder looked for, are ``(B, 1, H, W)``.
     """
 
     stylized: Tensor
@@ -95,6 +100,7 @@ class Stylization(TypedDict):
     style: NotRequired[Tensor]
     mask: NotRequired[Tensor]
     truth: NotRequired[Tensor]
+    true_mask: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
