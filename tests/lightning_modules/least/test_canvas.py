@@ -84,6 +84,7 @@ def test_a_feathered_mask_fades_inwards_only():
     soft = feathered(mask, 4.0)
     assert bool((soft <= mask).all())
     assert float(soft[0, 0, 20, 40]) == 1
+    assert float(soft[0, 0, 20, 20]) < 0.2  # it begins at nothing, not at half
     assert 0 < float(soft[0, 0, 20, 22]) < float(soft[0, 0, 20, 25]) < 1
     assert float(soft[0, 0, 0, 40]) == 1  # the picture's border is none of the region's
     assert feathered(mask, 0.0) is mask

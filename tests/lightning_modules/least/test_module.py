@@ -208,6 +208,14 @@ def test_contrast_is_torchvisions():
     assert with_contrast(image, 1.0) is image
 
 
+def test_contrast_comes_before_the_picture_is_put_together(small):
+    content, mask = pictures(), region()
+    plain, strong = (small(contrast=factor).stylize(content, prompt="cubism", mask=mask) for factor in (1.0, 1.5))
+    inside = mask.bool().expand_as(content)
+    assert float(strong[inside].std()) > 1.1 * float(plain[inside].std())
+    assert torch.equal(strong[~inside], content[~inside])
+
+
 def test_patches_below_the_threshold_stop_pulling(fitting, order):
     def gradient(threshold):
         fast = fitting(patches=Patches(6, 20, threshold=threshold))
