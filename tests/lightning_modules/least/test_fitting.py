@@ -62,3 +62,13 @@ def literal_layer(network, name):
         block = network.get_submodule(place.replace(".0", "1").replace(".2", "3"))
         return {"first": block.main[0], "second": block.main[3], "beside": block.skip}[part]
     return network.get_submodule(name.replace(".1", "2"))
+
+
+def test_every_iteration_looks_elsewhere_and_the_seed_says_where(fitting, order):
+    fast = fitting()
+    here, again, later = (fast.draws(fast.prepare(order()), number)[0] for number in (0, 0, 1))
+    other = fast.draws(fast.prepare(order(seed=1)), 0)[0]
+    assert torch.equal(here.ends, again.ends)
+    assert torch.equal(here.corners, again.corners)
+    for different in (later, other):
+        assert not torch.equal(here.ends, different.ends)
