@@ -150,14 +150,15 @@ def _loaded(path: Path, short_side: int | None = None) -> tuple[Image.Image, Dep
             if short_side is not None:
                 image.draft(image.mode, (short_side, short_side))
             image.load()
-            return _upright(image), depth
+            return upright(image), depth
     except UnknownColoursError as error:
         raise ImageReadError(_unknown(path, error)) from error
     except Exception as error:  # of damaged files, decoders complain in every way there is
         raise ImageReadError(refusal(path, error)) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """Return a picture turned as its EXIF block says."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # a broken EXIF block beside a sound picture

@@ -64,6 +64,29 @@ def parse_box(text: str) -> Box:
     return Box(x0, y0, x1, y1, shares)
 
 
+def parse_point(text: str) -> tuple[float, float, bool]:
+    """Read ``x,y``: pixels, or shares of width and height where a number has a point.
+
+    Returns:
+        Both numbers, and whether they are shares.
+
+    Examples:
+        >>> parse_point("0.25,0.5")
+        (0.25, 0.5, True)
+
+    Raises:
+        ImpastoError: If it is no point.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 2 or not all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", word) for word in words):
+        raise ImpastoError(f"A point is two numbers, x,y in pixels or in shares such as 0.25, not '{text}'.")
+    x, y = (float(word) for word in words)
+    shares = "." in text
+    if shares and max(x, y) > 1:
+        raise ImpastoError(f"The point {text} lies outside the picture: shares end at 1.")
+    return x, y, shares
+
+
 def box_mask(box: Box, height: int, width: int) -> Tensor:
     """Return the mask of a box, every pixel that it touches.
 

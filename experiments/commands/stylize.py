@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="tiny", help="of --method: its YAML file (default: tiny)")
     parser.add_argument("--content", type=Path, required=True, help="a photograph, a video, or a folder of them")
     parser.add_argument("--style", type=Path, help="a painting to follow")
-    parser.add_argument("--prompt", help="a style in words, for example a painter's name")
+    parser.add_argument(
+        "--prompt", help="a style in words, for example a painter's name; with LEAST, styles and where they go"
+    )
     region = parser.add_mutually_exclusive_group()
     region.add_argument(
         "--mask",
@@ -34,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="paint only where this picture is bright (or opaque); or a folder with a mask for each",
     )
     region.add_argument(
-        "--box", metavar="X0,Y0,X1,Y1", help="paint only there: pixels, or shares such as 0.1,0.2,0.6,1.0"
+        "--box", metavar="X0,Y0,X1,Y1", help="paint only what is there: pixels, or shares such as 0.1,0.2,0.6,1.0"
     )
+    _add_grounding(parser)
     _add_control(parser, "--alpha", "alpha", metavar="X", help="strength: 0 none, 1 as trained, more exaggerates")
     parser.add_argument(
         "--set", dest="controls", metavar="CONTROL=VALUE", type=_assignment, action="append", default=[],
@@ -55,6 +58,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heatmap", type=Path, metavar="FILE",
         help="of one video, also write how much adjacent frames differ, as a picture (.png) or a video (.mp4)",
+    )  # fmt: skip
+
+
+def _add_grounding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--point", metavar="X,Y", action="append", default=[], help="paint what this point lies on; may be repeated"
+    )
+    parser.add_argument(
+        "--region", metavar="PLACE=STYLE", type=_placed, action="append", default=[],
+        help="instead of --prompt, one style for one place: words, a box, a point or a mask; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--grounder", default="auto", metavar="NAME",
+        help="who finds the regions: auto, mask, box, sam, grabcut, dinov2s_imgfocus, feathered, llava, "
+        "grounding-dino, clipseg, sam3, or a model's id or folder (default: auto)",
+    )  # fmt: skip
+    parser.add_argument("--sam", metavar="FILE", help="SAM's weights: a .pth file, or a model's id or folder")
+    parser.add_argument("--download", action="store_true", help="fetch a grounder's weights where they are missing")
+    parser.add_argument(
+        "--query", choices=("where", "paper"), default="where", help="how LLaVA is asked: paper, as in LEAST"
+    )
+    parser.add_argument(
+        "--frame", choices=("image", "padded_square", "pixels", "0-1000", "auto"),
+        help="what the coordinates of LLaVA's replies count (default: as the model was trained)",
     )  # fmt: skip
 
 
@@ -130,6 +157,13 @@ def _pair(name: str, value: str) -> tuple[str, str]:
     return name, value
 
 
+def _placed(text: str) -> tuple[str, str]:
+    place, equals, style = (part.strip() for part in text.partition("="))
+    if not (equals and place and style):
+        raise argparse.ArgumentTypeError(f"'{text}' is not PLACE=STYLE, for example sky=watercolor")
+    return place, style
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -146,11 +180,14 @@ def main(args: argparse.Namespace) -> int:
     from experiments.painting.painter import Painter, paint_folder
     from experiments.painting.plan import check_targets, is_video, plan
     from experiments.progress import file_progress
+    from lightning_modules.paths import refuse_overwriting
 
     _check(args)
     jobs = plan(args.content, args.out)
     check_targets(jobs, args.heatmap, _read(args))
     painter = Painter(args, any(is_video(source) for source, _ in jobs))
+    beside = [path for _, target in jobs for path in painter.beside(target)]
+    refuse_overwriting([*(target for _, target in jobs), *beside], [*(source for source, _ in jobs), *_read(args)])
     with file_progress() as progress:
         done = paint_folder(jobs, painter, progress) if args.content.is_dir() else painter.paint(*jobs[0], progress)
     if not done:
@@ -175,8 +212,14 @@ def _read(args: argparse.Namespace) -> list[Path]:
 def _check(args: argparse.Namespace) -> None:
     from lightning_modules.errors import ImpastoError
 
-    if args.style is None and args.prompt is None:
+    if args.style is None and args.prompt is None and not args.region:
         raise ImpastoError("Say which style: give --prompt TEXT or --style IMAGE.")
+    if args.region and not (args.prompt is args.style is args.mask is args.box is None and not args.point):
+        raise ImpastoError(
+            "--region says both place and style: leave --prompt, --style, --mask, --box and --point away."
+        )
+    if args.mask is not None and args.point:
+        raise ImpastoError("A mask says all: leave --point away.")
     if args.prompt is not None and not args.prompt.strip():
         raise ImpastoError("The prompt is empty: name a painter or a technique.")
     _check_numbers(args)

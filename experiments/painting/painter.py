@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
+from torch import Tensor
 
 from datamodules.images import read_image, write_image
 from datamodules.masks import parse_box
+from datamodules.originals import write_over
+from experiments.painting.grounding import Localizer, describe, drawn, has_clauses, paint_regions
 from experiments.painting.inference import TooLargeError, fit_within, load_model, load_untrained, paint, profile_of
+from experiments.painting.overlay import draw_regions, overlay_beside
 from experiments.painting.plan import Job, is_video
 from experiments.painting.regions import Region
 from experiments.painting.sizing import Sizing
@@ -18,6 +22,7 @@ from experiments.painting.video import VideoPainter
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import resolve_controls
 from lightning_modules.errors import ImpastoError
+from lightning_modules.grounding import Where
 from lightning_modules.paths import shown
 
 
@@ -32,6 +37,7 @@ class Painter:
     def __init__(self, args: argparse.Namespace, with_videos: bool) -> None:
         self._args = args
         self._region = Region(args.mask, None if args.box is None else parse_box(args.box))
+        self._prompt: str | None = args.prompt
         self._sizing = Sizing(args.size, args.max_side)
         self._model = _load(args)
         name = type(self._model).__name__
@@ -41,15 +47,30 @@ class Painter:
         largest = min((side for side in (args.max_side, args.style_side) if side), default=None)
         self._how: dict[str, Any] = {
             "style": None if args.style is None else fit_within(read_image(args.style), largest),
-            "prompt": args.prompt,
             "controls": resolve_controls(self._model.offered, dict(args.controls), name),
             "seed": args.seed,
         }
+        self._localizer = self._find_localizer()
         self.videos = self._video_painter() if with_videos else None
+
+    def _find_localizer(self) -> Localizer | None:
+        args = self._args
+        if has_clauses(self._model) and args.style is None:
+            return Localizer(args, str(self._model.device), lambda sentence: print(shown(sentence), file=sys.stderr))
+        if args.region or args.point:
+            option = "--region" if args.region else "--point"
+            raise ImpastoError(f"{type(self._model).__name__} takes no region in words: leave {option} away.")
+        return None
 
     def _video_painter(self) -> VideoPainter:
         args = self._args
-        return VideoPainter(self._model, batch=args.batch, sizing=self._sizing, weights=args.weights, **self._how)
+        prompt = args.prompt if self._localizer is None else _only_style(self._localizer)
+        sizes: dict[str, Any] = {"batch": args.batch, "sizing": self._sizing}
+        return VideoPainter(self._model, prompt=prompt, weights=args.weights, **sizes, **self._how)
+
+    def beside(self, target: Path) -> list[Path]:
+        """Return what may be written beside a result."""
+        return [] if self._localizer is None or is_video(target) else [overlay_beside(target)]
 
     def paint(self, source: Path, target: Path, progress: Progress) -> int:
         """Paint one file, and return the number of files painted: 1."""
@@ -61,8 +82,42 @@ class Painter:
 
     def _paint_picture(self, source: Path, target: Path) -> None:
         content = self._sizing.fit(read_image(source))
+        if self._localizer is not None:
+            self._paint_regions(source, content, target, self._localizer)
+            return
         mask = self._region.of(source, (content.shape[-2], content.shape[-1]))
-        write_image(paint(self._model, content, mask=mask, **self._how), target)
+        self._write(self._paint(content, self._prompt, mask), mask, source, target)
+
+    def _paint_regions(self, source: Path, content: Tensor, target: Path, localizer: Localizer) -> None:
+        found = localizer.find(source, content)
+        print(*map(describe, found), sep="\n")
+        regions = drawn(found)
+        if regions:  # before the hours that painting may take
+            write_image(draw_regions(content, regions), overlay_beside(target))
+            print(overlay_beside(target))
+        painted, mask = paint_regions(content, found, lambda style, mask: self._paint(content, style, mask))
+        self._write(painted, mask, source, target)
+
+    def _paint(self, content: Tensor, prompt: str | None, mask: Tensor | None) -> Tensor:
+        return paint(self._model, content, prompt=prompt, mask=mask, **self._how)
+
+    def _write(self, painted: Tensor, mask: Tensor | None, source: Path, target: Path) -> None:
+        if mask is None:
+            write_image(painted, target)
+        else:
+            write_over(painted, mask, source, target)
+
+
+def _only_style(localizer: Localizer) -> str:
+    """Return the style of a video, whose region is a mask or a box.
+
+    Raises:
+        ImpastoError: If the prompt says where.
+    """
+    task, *more = localizer.tasks
+    if more or isinstance(task.place, Where):
+        raise ImpastoError("In a video, one region is the same in every frame: give --mask or --box, and one style.")
+    return task.style
 
 
 def _load(args: argparse.Namespace) -> StyleTransferModule:

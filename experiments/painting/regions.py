@@ -37,14 +37,19 @@ class Region:
             return box_mask(self.box, *size)
         if self.mask is None:
             return None
-        return fit_mask(read_mask(self._file(content)), *size)
+        return fit_mask(read_mask(mask_file(self.mask, content)), *size)
 
-    def _file(self, content: Path) -> Path:
-        assert self.mask is not None  # noqa: S101 - asked before
-        if not self.mask.is_dir():
-            return self.mask
-        name = composed(content.stem)
-        found = sorted(path for path in self.mask.iterdir() if composed(path.stem) == name and is_image_name(path.name))
-        if not found:
-            raise ImpastoError(f"There is no mask for {content.name} in {self.mask}: name it {content.stem}.png.")
-        return found[0]
+
+def mask_file(mask: Path, content: Path) -> Path:
+    """Return the mask of one content: the file itself, or the one of the content's name in a folder.
+
+    Raises:
+        ImpastoError: If the folder has none.
+    """
+    if not mask.is_dir():
+        return mask
+    name = composed(content.stem)
+    found = sorted(path for path in mask.iterdir() if composed(path.stem) == name and is_image_name(path.name))
+    if not found:
+        raise ImpastoError(f"There is no mask for {content.name} in {mask}: name it {content.stem}.png.")
+    return found[0]

@@ -34,9 +34,9 @@ from lightning_modules.grounding.stuff import CLIPSeg, is_stuff
 WORDS = ("llava", "grounding-dino", "clipseg", "sam3")
 """Grounders of phrases, in the order of `auto`."""
 OUTLINES: dict[str, Callable[[], Segmenter]] = {
-    "grabcut": GrabCut, "dinov2s_imgfocus": TokenSimilarity, "box": FeatheredBox,
+    "grabcut": GrabCut, "dinov2s_imgfocus": TokenSimilarity, "feathered": FeatheredBox,
 }  # fmt: skip
-NAMES = ("auto", "mask", "sam", *OUTLINES, *WORDS)
+NAMES = ("auto", "mask", "box", "sam", *OUTLINES, *WORDS)
 """What a grounder may be called, beside a model's id or folder."""
 log = logging.getLogger(__name__)
 
@@ -76,23 +76,36 @@ def find_segmenter(name: str, settings: Settings) -> Segmenter:
     """
     if name in OUTLINES:
         return OUTLINES[name]()
+    if name in {"mask", "box", *WORDS}:
+        raise _deaf(name)
     chosen = settings.sam if name in {"auto", "sam"} else name
     if chosen is None:
-        file, model = find_checkpoint(), here("sam")
-        if file is not None and (package_installed() or model is None):
-            return SegmentAnything(file, multimask=settings.multimask, device=settings.device)
-        if model is None and name == "auto" and not settings.download:
-            return without_weights(settings.say)
-        if model is None and not settings.download:
-            return SegmentAnything(device=settings.device)  # which says what is missing
-        chosen = model or RECOMMENDED["sam"]
+        return _found_segmenter(name, settings)
     if Path(chosen).suffix == ".pth" or Path(chosen).is_file():
         return SegmentAnything(chosen, multimask=settings.multimask, device=settings.device)
     if task_of(chosen) not in {"sam", None}:
-        raise ImpastoError(
-            f"{chosen} finds words, not what a box or a point shows: choose --grounder auto, sam or box."
-        )
+        raise _deaf(chosen)
     return HubSegmenter(load(chosen, settings.device, settings.download), settings.multimask)
+
+
+def _found_segmenter(name: str, settings: Settings) -> Segmenter:
+    """Return the SAM that is on this machine; without one, an error for ``sam``, and something else for ``auto``."""
+    file, model = find_checkpoint(), here("sam")
+    if file is not None and (package_installed() or model is None):
+        return SegmentAnything(file, multimask=settings.multimask, device=settings.device)
+    if model is not None or settings.download:
+        loaded = load(model or RECOMMENDED["sam"], settings.device, settings.download)
+        return HubSegmenter(loaded, settings.multimask)
+    if name == "auto":
+        return without_weights(settings.say)
+    return SegmentAnything(device=settings.device)  # which says what is missing
+
+
+def _deaf(name: str) -> ImpastoError:
+    return ImpastoError(
+        f"--grounder {name} does not find what a box or a point shows: choose auto, sam, {', '.join(OUTLINES)} or a "
+        "SAM's id."
+    )
 
 
 def find_grounder(name: str, settings: Settings) -> Grounder:

@@ -9,6 +9,7 @@ _SEPARATOR = re.compile(
     r"|\s+but\s+(?=(?:\w+\s+(?:the|a)|leave|keep)\b)|\s*&)\s*)",
     re.I,
 )
+_HARD = {";", ""}  # a semicolon, or the end of a line
 _KEPT = re.compile(r"(?:leave|keep|do\s+not|don['\u2019]t|without\s+(?:touching|changing))\b", re.I)
 _DETERMINERS = "the|all|both|every|each|my|your|his|her|our|their|this|that|these|those|everything|anything|a|an"
 _BEFORE_REGION = rf"(?=(?:{_DETERMINERS}|background|outside|it)\b)"
@@ -65,18 +66,19 @@ def split_clauses(text: str) -> list[str]:
     pieces = _SEPARATOR.split(text.strip(" ,;."))
     clauses, verb, waiting = [pieces[0]], _verb(pieces[0]), ""
     for separator, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-        whole = _with_verb(waiting + _POLITE.sub("", piece), verb)
-        if _is_whole(clauses[-1]) and (_is_whole(whole) or _starts_clause(piece)):
+        joined = f"{waiting}{separator}{piece}" if waiting else piece
+        whole = _with_verb(_POLITE.sub("", joined), verb)
+        if not _is_whole(clauses[-1]):
+            clauses[-1] += separator + piece
+        elif _is_whole(whole) or _starts_clause(piece):
             clauses.append(whole)
             waiting = ""
-        elif _is_whole(clauses[-1]) and (waiting or re.match(r"an?\s", piece, re.I)):
-            waiting += piece + separator
+        elif waiting or re.match(r"an?\s", piece, re.I) or separator.strip() in _HARD:
+            waiting = joined
         else:
             clauses[-1] += separator + piece
         verb = _verb(piece) or verb
-    if waiting:
-        clauses[-1] += " and " + waiting.rstrip(" ,;")
-    return clauses
+    return [*clauses, waiting] if waiting else clauses
 
 
 def find_clause(clause: str) -> Found | None:

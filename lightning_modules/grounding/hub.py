@@ -145,6 +145,7 @@ def load(name: str, device: str = "cpu", download: bool = False) -> Loaded:
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()  # of reading a file; fetching shows its own
     kind = kind_of(name) or _read(name, lambda: str(transformers.AutoConfig.from_pretrained(name).model_type))
     task_of(name)
     architecture = ARCHITECTURES[kind]
@@ -158,9 +159,11 @@ def load(name: str, device: str = "cpu", download: bool = False) -> Loaded:
 def _read(name: str, step: Callable[[], Any]) -> Any:
     try:
         return step()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # of damaged files, readers complain in every way there is
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ImpastoError(f"{name} cannot be loaded ({reason.rstrip('.')}): fetch it anew.") from error
+        raise ImpastoError(
+            f"{name} cannot be loaded ({reason.rstrip('.')}): fetch it anew, or choose another."
+        ) from error
 
 
 def _file(name: str, file: str) -> Path | None:

@@ -96,11 +96,12 @@ def parse_prompt(text: str) -> Prompt:
     hidden, quotes = hide(text)
     clauses: list[Clause] = []
     left: list[str] = []
-    for piece in split_clauses(hidden):
-        if is_kept(piece):
+    pieces = split_clauses(hidden)
+    for piece in pieces:
+        found = find_clause(piece)
+        if is_kept(piece) or (found is None and not lacks_style(piece) and len(pieces) > 1):
             left.append(piece)
             continue
-        found = find_clause(piece)
         if found is None and lacks_style(piece):
             raise no_style(text)
         found = found or Found(style=piece)
@@ -126,13 +127,17 @@ def parse_where(text: str) -> Where | None:
     return _where(hidden, quotes)
 
 
-def settled(clauses: list[Clause]) -> tuple[Clause, ...]:
+def settled(clauses: list[Clause], *, others: bool = False) -> tuple[Clause, ...]:
     """Return clauses without repetitions; beside other regions, the background is what these leave.
+
+    Args:
+        clauses: In their order.
+        others: Whether there are regions beside those in words.
 
     Raises:
         ImpastoError: If one region is to have two styles, or there is nothing of which to paint the rest.
     """
-    named = [clause for clause in clauses if clause.where and clause.where.names and not _is_background(clause)]
+    named = others or any(clause.where and clause.where.names and not _is_background(clause) for clause in clauses)
     clauses = [clause._replace(where=Where((), True)) if named and _is_background(clause) else clause
                for clause in clauses]  # fmt: skip
     styles: dict[object, Clause] = {}

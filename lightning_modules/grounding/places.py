@@ -9,14 +9,17 @@ from lightning_modules.grounding.phrases import Where
 from lightning_modules.grounding.regions import Grounder, Region, outside, region_of, united
 from lightning_modules.grounding.spatial import is_plural
 
+Place = Where | Grounder | None
+"""A place in words, one that is shown, or the whole picture."""
 
-def locate(image: Tensor, places: Sequence[Where | None], grounder: Grounder) -> list[Region | None]:
+
+def locate(image: Tensor, places: Sequence[Place], grounder: Grounder) -> list[Region | None]:
     """Find all places on one picture, before any of it is painted.
 
     Args:
         image: ``(3, H, W)``, RGB in [0, 1].
-        places: As `parse_prompt` gives them.
-        grounder: Finds the names; of a name in the singular the first region is taken.
+        places: What `parse_prompt` gives, or a grounder that needs no words.
+        grounder: Finds names; of a name in the singular the first region is taken.
 
     Returns:
         A region for each place; None for the whole picture.
@@ -24,10 +27,10 @@ def locate(image: Tensor, places: Sequence[Where | None], grounder: Grounder) ->
     Raises:
         ImpastoError: If a place is not found, or nothing is left of the picture where everything but it is meant.
     """
-    found = [None if where is None or not where.names else _named(image, where, grounder) for where in places]
-    rest = [place for place in found if place is not None]
-    return [_rest(rest) if where is not None and not where.names else place
-            for where, place in zip(places, found, strict=True)]  # fmt: skip
+    found = [None if place is None or _is_rest(place) else _found(image, place, grounder) for place in places]
+    named = [region for region in found if region is not None]
+    pairs = zip(places, found, strict=True)
+    return [_left_by(named) if place is not None and _is_rest(place) else region for place, region in pairs]
 
 
 def overlaps(regions: Sequence[Region | None]) -> list[tuple[int, int, float]]:
@@ -49,10 +52,15 @@ def overlaps(regions: Sequence[Region | None]) -> list[tuple[int, int, float]]:
     return pairs
 
 
-def _named(image: Tensor, where: Where, grounder: Grounder) -> Region:
-    regions = [_one(image, name, grounder) for name in where.names]
-    whole = united(regions)
-    return outside(whole) if where.outside else whole
+def _is_rest(place: Where | Grounder) -> bool:
+    return isinstance(place, Where) and not place.names
+
+
+def _found(image: Tensor, place: Where | Grounder, grounder: Grounder) -> Region:
+    if not isinstance(place, Where):
+        return place.ground(image, "")[0]
+    whole = united([_one(image, name, grounder) for name in place.names])
+    return outside(whole) if place.outside else whole
 
 
 def _one(image: Tensor, name: str, grounder: Grounder) -> Region:
@@ -60,6 +68,6 @@ def _one(image: Tensor, name: str, grounder: Grounder) -> Region:
     return united(regions) if is_plural(name) else regions[0]
 
 
-def _rest(regions: Sequence[Region]) -> Region:
+def _left_by(regions: Sequence[Region]) -> Region:
     covered = torch.stack([region.mask for region in regions]).amax(0)
     return region_of(1 - covered, min(region.score for region in regions), "what the other regions leave")

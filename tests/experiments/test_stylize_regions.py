@@ -45,7 +45,18 @@ def test_a_mask_leaves_every_other_pixel(place):
 
 
 def test_a_box_and_a_control(place):
-    arguments = ("--content", "in/a.png", "--box", "0.5,0,1,0.5", "--set", "shade=0.75", "--out", "o.png")
+    arguments = (
+        "--content",
+        "in/a.png",
+        "--box",
+        "0.5,0,1,0.5",
+        "--grounder",
+        "box",
+        "--set",
+        "shade=0.75",
+        "--out",
+        "o.png",
+    )
     assert shade(*arguments) == 0
     expected = np.full((24, 40), 200)
     expected[:12, 20:] = 50

@@ -79,3 +79,17 @@ class Shader(StyleTransferModule):
 
     def _render(self, content, manner):
         return content * (1 - manner.controls["shade"])
+
+
+class Grey(StyleTransferModule):
+    """Needs no training: paints the grey that its prompt names."""
+
+    conditions: ClassVar = frozenset({"text", "region"})
+    requires: ClassVar = frozenset({"text"})
+    trains: ClassVar = False
+
+    def _render(self, content, manner):
+        shades = {"black": 0.0, "grey": 100 / 255, "white": 1.0}
+        return torch.stack(
+            [torch.full_like(one, shades[name]) for one, name in zip(content, manner.prompt, strict=True)]
+        )

@@ -107,6 +107,7 @@ def test_prompts(prompt, expected):
 @pytest.mark.parametrize(
     ("prompt", "remainder"),
     [
+        ("apply cubism to the house; nice weather", "nice weather"),
         ("Hello there; apply cubism to the house", "Hello there;"),
         ("apply cubism to the house but leave the sky", "leave the sky"),
         ("paint the house in gold, and don't touch 'the old car'", "don't touch the old car"),
