@@ -15,7 +15,7 @@ from datamodules.images import ImageReadError, upright, write_image
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
-Numbers = NDArray[np.uint8] | NDArray[np.uint16]
+Numbers = NDArray[Any]
 _ORIENTATION = 274  # the tag of EXIF
 _COLOUR_TYPES = {3: 2, 4: 6}  # PNG's, by the number of channels: RGB, RGBA
 

@@ -12,6 +12,8 @@ NETWORKS = ("lightning_modules.networks", "lightning_modules.weights")
 TOOLBOX = (
     *LEAVES,
     *NETWORKS,
+    "lightning_modules.conditions",
+    "lightning_modules.grounding",
     "lightning_modules.losses",
     "lightning_modules.optim",
     "lightning_modules.torchvision_shim",

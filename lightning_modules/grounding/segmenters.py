@@ -116,12 +116,11 @@ class GrabCut(Segmenter):
             raise ImpastoError("GrabCut compares what is inside a box with what is outside: give a smaller box.")
         for x, y in hint.points:
             cv2.circle(labels, (round(x), round(y)), max(1, min(height, width) // 50), cv2.GC_FGD, -1)
-        models = np.zeros((2, 1, 65))
+        models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)  # its clusters start at random
         try:
-            cv2.grabCut(
-                to_bytes(image)[..., ::-1].copy(), labels, None, models[0], models[1], _ROUNDS, cv2.GC_INIT_WITH_MASK
-            )
+            pixels = to_bytes(image)[..., ::-1].copy()
+            cv2.grabCut(pixels, labels, (0, 0, 1, 1), *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)  # the mask says all
         except cv2.error as error:
             raise ImpastoError("GrabCut finds nothing in that box: give a larger one.") from error
         inside = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -87,9 +90,8 @@ def test_a_turned_picture_is_turned_as_the_reader_does(tmp_path, orientation, de
         exif[274] = orientation
         data = encode_png(Original(values))
         body = exif.tobytes()[6:]  # without the mark of JPEG
-        from datamodules.originals import _chunk
-
-        path.write_bytes(data[:33] + _chunk(b"eXIf", body) + data[33:])
+        chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+        path.write_bytes(data[:33] + chunk + data[33:])
     else:
         exif = Image.Exif()
         exif[274] = orientation
@@ -140,5 +142,5 @@ def test_other_kinds_and_sizes_are_written_as_ever(tmp_path):
 def test_a_place_that_cannot_be_written(tmp_path):
     Image.fromarray(numbers(4)).save(tmp_path / "c.png")
     (tmp_path / "file").touch()
-    with pytest.raises(ImpastoError, match="Cannot write .*: choose another place"):
+    with pytest.raises(ImpastoError, match=r"Cannot write .*: choose another place"):
         paint(tmp_path / "c.png", tmp_path / "file/d.png")

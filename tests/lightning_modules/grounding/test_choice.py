@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.grounding.choice import WORDS, Auto, Settings, find_grounder, find_segmenter
+from lightning_modules.grounding.choice import Auto, Settings, find_grounder, find_segmenter
 from lightning_modules.grounding.hub import kind_of, load
 from lightning_modules.grounding.regions import NotFoundError
 from lightning_modules.grounding.sam import HubSegmenter
@@ -138,7 +138,3 @@ class Sure:
         if phrase not in self.known:
             raise NotFoundError(f"{self.name} sees no {phrase}.")
         return [self.name]
-
-
-def test_the_order_of_auto_is_the_documented_one():
-    assert WORDS == ("llava", "grounding-dino", "clipseg", "sam3")
