@@ -103,14 +103,17 @@ def test_a_turned_picture_is_turned_as_the_reader_does(tmp_path, orientation, de
 
 
 def test_a_profile_stays_and_the_painting_is_converted_to_it(tmp_path):
-    # A profile of its own gamma: sRGB's primaries with the grey of Pillow's Lab would be another space altogether.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Its tags of red and blue change places: numbers are BGR then.
+    swapped = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
     values = numbers(3)
-    Image.fromarray(values).save(tmp_path / "a.png", icc_profile=profile)
+    Image.fromarray(values).save(tmp_path / "a.png", icc_profile=swapped)
     back = paint(tmp_path / "a.png", tmp_path / "b.png")
-    assert back.profile == profile
+    assert back.profile == swapped
     assert np.array_equal(back.numbers[:, 8:], values[:, 8:])
-    assert np.abs(back.numbers[:, :6].astype(int) - (64, 128, 191)).max() <= 1
+    assert np.abs(back.numbers[:, :6].astype(int) - (191, 128, 64)).max() <= 2
+    seen = read_image(tmp_path / "b.png")[..., :6]
+    assert (seen - torch.tensor((0.25, 0.5, 0.75))[:, None, None]).abs().max() < 0.01
 
 
 def test_a_palette_with_transparency_is_kept(tmp_path):

@@ -122,6 +122,21 @@ def test_a_soft_border_shows_the_region_below(place):
     assert np.allclose(result()[:, :8] / 255, np.clip(1 + 0.8 * (0 - content), 0, 1), atol=0.01)
 
 
+def test_outside_its_region_a_painting_changes_no_bit_even_of_floats():
+    content = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
+    left, right = torch.zeros(1, 8, 12), torch.zeros(1, 8, 12)
+    left[..., :5], right[..., 4:8] = 1, 0.3
+    found = [
+        grounding.Found(grounding.Task(name, None), region_of(mask, 1.0, "test"))
+        for name, mask in (("a", left), ("b", right))
+    ]
+    paintings = {"a": torch.full_like(content, 0.1), "b": torch.full_like(content, 0.9)}
+    painted, touched = grounding.paint_regions(content, found, lambda style, _: paintings[style])
+    assert torch.equal(painted[..., 8:], content[..., 8:])
+    assert torch.equal(painted[..., :4], paintings["a"][..., :4])
+    assert torch.equal(touched, torch.maximum(left, right))
+
+
 def test_a_point_on_a_thing_and_the_way_that_finds_it(place, capsys):
     pixels = np.full((24, 40, 3), 60, np.uint8)
     pixels[6:18, 10:22] = (220, 160, 40)
