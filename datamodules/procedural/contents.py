@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.procedural.brushes import Floats
+from datamodules.procedural.regions import Regions
 from datamodules.procedural.scenes import SCENES, scene
 from lightning_modules.errors import ImpastoError
 
@@ -49,11 +50,13 @@ class Content(NamedTuple):
         title: File name without suffix, unique over all splits.
         caption: Content words, such as ``"a photo of the sea under a grey sky"``.
         image: ``(size, size, 3)`` float32 in [0, 1].
+        regions: What it shows where; None for photographs, of which nobody knows.
     """
 
     title: str
     caption: str
     image: Floats
+    regions: Regions | None = None
 
 
 def generator(*key: object) -> np.random.Generator:
@@ -97,6 +100,7 @@ def content(split: Split, index: int, size: int, seed: int) -> Content:
     number = SPLITS.index(split) * _NUMBERS_PER_SPLIT + index
     rng = generator(seed, "content", number)
     every = 2 if split == "train" else 3
+    regions = None
     if index % every == 0:
         names = list(PHOTOGRAPHS[split])
         kind = names[index // every % len(names)]
@@ -105,8 +109,8 @@ def content(split: Split, index: int, size: int, seed: int) -> Content:
     else:
         kinds = list(SCENES)
         kind = kinds[(index - index // every - 1) % len(kinds)]
-        image, caption = scene(kind, size, rng)
-    return Content(f"{kind}-{number:07d}", caption, image)
+        image, caption, regions = scene(kind, size, rng)
+    return Content(f"{kind}-{number:07d}", caption, image, regions)
 
 
 def contents(split: Split, count: int, size: int = 256, seed: int = 0) -> Iterator[Content]:

@@ -86,7 +86,7 @@ def generate(
         "artists": list(PAINTERS),
     }  # fmt: skip
     root = Path(root)
-    if _read_json(root / "meta.json") == recipe:
+    if read_json(root / "meta.json") == recipe:
         return root
     _prepare(root, recipe)
     _paint_all(root, recipe, workers or _usable_cores(), quiet)
@@ -100,7 +100,7 @@ def _usable_cores() -> int:
 
 def _prepare(root: Path, recipe: dict[str, Any]) -> None:
     """Make the folders; what another recipe left there is removed, what somebody else left there is not."""
-    if _read_json(root / "recipe.json") != recipe:
+    if read_json(root / "recipe.json") != recipe:
         ours = (root / "recipe.json").is_file()
         if root.exists() and not ours and (not root.is_dir() or any(root.iterdir())):
             raise ImpastoError(f"{root} holds something other than ProceduralArt: choose another folder with --out.")
@@ -196,8 +196,9 @@ def _write_table(path: Path, fields: list[str], rows: list[dict[str, str]]) -> N
     write_atomically(path, text.getvalue().encode())
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
