@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from lightning_modules.conditions import (
 from lightning_modules.controls import STRENGTH, Control, Value, preset, resolve_controls
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
-from lightning_modules.types import Condition, Manner, StyleBatch, Stylization
+from lightning_modules.types import Condition, JobBatch, Manner, StyleBatch, Stylization
 
 
 class StyleTransferModule(Experiment, ABC):
@@ -160,7 +160,7 @@ class StyleTransferModule(Experiment, ABC):
     # ------------------------------------------------------------------ validation
 
     @final
-    def validation_step(self, batch: StyleBatch, batch_idx: int) -> Stylization:  # noqa: ARG002
+    def validation_step(self, batch: StyleBatch | JobBatch, batch_idx: int) -> Stylization:  # noqa: ARG002
         """Stylize the batch; callbacks make metrics and pictures of the result.
 
         Raises:
@@ -172,15 +172,11 @@ class StyleTransferModule(Experiment, ABC):
             prompt=batch.prompt,
             index=batch.index,
             content=batch.content,
-            style=batch.style,
         )
-        if batch.truth is not None:
-            output["truth"] = batch.truth
-        if batch.mask is not None:
-            output["mask"] = batch.mask
-        return output
+        more = {name: getattr(batch, name, None) for name in ("style", "truth", "mask", "true_mask")}
+        return cast(Stylization, output | {name: value for name, value in more.items() if value is not None})
 
-    def _conditions_of(self, batch: StyleBatch) -> dict[str, Any]:
+    def _conditions_of(self, batch: StyleBatch | JobBatch) -> dict[str, Any]:
         """Return what `stylize` gets of a batch: the chosen style, what is required, and a region where it is taken."""
         wanted = {self.validate_with, *self.requires}
         if batch.mask is not None and "region" in self.conditions:
@@ -196,12 +192,12 @@ class StyleTransferModule(Experiment, ABC):
         return dict(there[name] for name in sorted(wanted))
 
     @final
-    def test_step(self, batch: StyleBatch, batch_idx: int) -> Stylization:
+    def test_step(self, batch: StyleBatch | JobBatch, batch_idx: int) -> Stylization:
         """Do on the test split what `validation_step` does on its own."""
         return self.validation_step(batch, batch_idx)
 
     @final
-    def predict_step(self, batch: StyleBatch, batch_idx: int) -> Stylization:
+    def predict_step(self, batch: StyleBatch | JobBatch, batch_idx: int) -> Stylization:
         """Return the stylised batch."""
         return self.validation_step(batch, batch_idx)
 

@@ -11,7 +11,7 @@ from lightning_modules.checkpoints import build, load_checkpoint
 from lightning_modules.controls import Control
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
-from lightning_modules.types import StyleBatch
+from lightning_modules.types import JobBatch, StyleBatch
 
 
 class Lens(FrozenNetwork):
@@ -404,3 +404,16 @@ def test_recipes_that_name_nothing():
     says(lambda: build({"class_path": "lightning_modules.nowhere.Nothing"}), "cannot be configured")
     says(lambda: build({"class_path": "lightning_modules.classifiers.artist.ArtistClassification"}), "stylises nothing")
     says(lambda: build(recipe(wdith=3)), "cannot be configured", "wdith")
+
+
+def test_jobs_are_validated_without_a_style_picture():
+    content, mask = pictures(), half_masks()
+    numbers = torch.arange(2)
+    job = JobBatch(content, mask, ["cubism", "wool"], numbers, numbers, ["sky", "sea"], truth=content, true_mask=mask)
+    module = Local()
+    output = module.validation_step(job, 0)
+    assert output.keys() == {"stylized", "artist", "prompt", "index", "content", "truth", "mask", "true_mask"}
+    assert torch.equal(output["stylized"][..., 12:], content[..., 12:])
+    assert output["prompt"] == ["cubism", "wool"]
+    assert module.mask is not None
+    says(lambda: Local(validate_with="image").validation_step(job, 0), "needs a image to validate")
