@@ -5,9 +5,9 @@ matters, so the number of batches drawn is all the state there is, whatever the 
 """
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -140,6 +140,18 @@ def _check_division(batch_size: int, artists_per_batch: int, world_size: int) ->
         )
 
 
+class BatchStream(Protocol):
+    """An endless stream of batches of keys, cut into epochs, that starts anywhere."""
+
+    start: int
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        """Yield an epoch's worth of batches from number ``start`` on."""
+
+
 class ResumableLoader:
     """An endless stream of batches, cut into epochs, that a checkpoint can continue at the very next batch.
 
@@ -148,22 +160,31 @@ class ResumableLoader:
     Not being a DataLoader, it is also safe from Lightning's replacing the sampler.
 
     Args:
-        dataset: Takes a ``Draw``.
+        dataset: Takes the keys, such as a ``Draw``.
         batches: The stream.
         workers: Processes that read; 0 reads in the main process.
+        collate: Makes a batch of samples; by default `collate`.
     """
 
-    def __init__(self, dataset: Dataset[Sample], batches: ArtistBatches, *, workers: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batches: BatchStream,
+        *,
+        workers: int = 0,
+        collate: Callable[[Sequence[Any]], Any] | None = None,
+    ) -> None:
         self.batches = batches
         self.drawn = 0
         self._epoch_start = 0
         self._inside_epoch = False
-        self._loader = DataLoader(dataset, batch_sampler=batches, **worker_options(workers))
+        own = {} if collate is None else {"collate_fn": collate}
+        self._loader = DataLoader(dataset, batch_sampler=batches, **(worker_options(workers) | own))
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[StyleBatch]:
+    def __iter__(self) -> Iterator[Any]:
         if not self._inside_epoch:
             self._epoch_start = self.drawn
         self._inside_epoch = False
@@ -174,11 +195,11 @@ class ResumableLoader:
             if self.drawn == self._epoch_start + len(self):
                 return
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the number of batches drawn, and that at the start of this epoch; the same on every rank."""
         return {"drawn": self.drawn, "epoch_start": self._epoch_start}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue at the batch after the last one that was drawn."""
         self.drawn, self._epoch_start = state["drawn"], state["epoch_start"]
         self._inside_epoch = 0 < self.drawn - self._epoch_start < len(self)
@@ -209,26 +230,28 @@ def collate(samples: Sequence[Sample]) -> StyleBatch:
         samples: At least one, with pictures of one size.
     """
     return StyleBatch(
-        content=_stack([sample.content for sample in samples]),
-        style=_stack([sample.style for sample in samples]),
+        content=stack([sample.content for sample in samples]),
+        style=stack([sample.style for sample in samples]),
         artist=torch.tensor([sample.artist for sample in samples]),
         prompt=[sample.prompt for sample in samples],
         index=torch.tensor([sample.number for sample in samples]),
-        reference=_stack_or_none([sample.reference for sample in samples]),
-        truth=_stack_or_none([sample.truth for sample in samples]),
-        views=_stack_or_none([sample.views for sample in samples]),
-        mask=_stack_or_none([sample.mask for sample in samples]),
+        reference=stack_or_none([sample.reference for sample in samples]),
+        truth=stack_or_none([sample.truth for sample in samples]),
+        views=stack_or_none([sample.views for sample in samples]),
+        mask=stack_or_none([sample.mask for sample in samples]),
     )
 
 
-def _stack(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+def stack(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Return pictures of one size, ``(..., H, W, C)`` in uint8, as ``(B, ..., C, H, W)``, float32 in [0, 1]."""
     stacked = torch.from_numpy(np.stack(pictures)).movedim(-1, -3)  # B, 3, S, S, or B, V, 3, S, S
     return stacked.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
-def _stack_or_none(pictures: Sequence[NDArray[np.uint8] | None]) -> Tensor | None:
+def stack_or_none(pictures: Sequence[NDArray[np.uint8] | None]) -> Tensor | None:
+    """Return the same, or None where one is missing."""
     given = [picture for picture in pictures if picture is not None]
-    return _stack(given) if len(given) == len(pictures) else None
+    return stack(given) if len(given) == len(pictures) else None
 
 
 def _ignore_requeue_signal(_worker: int) -> None:
