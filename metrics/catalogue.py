@@ -13,7 +13,7 @@ from lightning_modules.weights import WeightsSource, load_artist_classifier, loa
 from metrics.artfid import ArtFID
 from metrics.base import PictureMetric
 from metrics.chamfer import ColorChamfer
-from metrics.clip_score import CLIPPictureScore, CLIPStyleScore
+from metrics.clip_score import CLIPPictureScore, CLIPStyleScore, MaskedCLIPScore
 from metrics.cmmd import CMMD
 from metrics.csd import CSD
 from metrics.deception import DeceptionRate
@@ -25,6 +25,8 @@ from metrics.halo import StyleHalo
 from metrics.kid import KID
 from metrics.panel import fit_panel
 from metrics.perceptual import PerceptualDistance
+from metrics.region import BackgroundError, EdgeSeam, MaskIoU, RegionLPIPS, RegionSSIM
+from metrics.region_judges import RegionDeception, RegionDirection
 from metrics.sifid import SIFID
 from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
@@ -139,10 +141,26 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
+REGIONS: dict[str, Entry] = {
+    "region_ssim": Entry(RegionSSIM, (), ("content", "mask"), "structure kept of the content inside the mask"),
+    "region_lpips": Entry(RegionLPIPS, ("lpips",), ("content", "mask"), "perceptual distance inside the mask"),
+    "region_direction": Entry(
+        RegionDirection, ("clip",), ("content", "prompt", "mask"), "CLIP step from a plain to the styled text"
+    ),
+    "region_clip": Entry(MaskedCLIPScore, ("clip",), ("prompt", "mask"), "CLIP score of the masked crop, LEAST's"),
+    "region_deception": Entry(
+        RegionDeception, ("artist",), ("artist", "mask"), "share whose region is taken for the artist's own"
+    ),
+    "edge_seam": Entry(EdgeSeam, (), ("content", "mask"), "steps across the mask's edge above the content's"),
+    "background_error": Entry(BackgroundError, (), ("content", "mask"), "largest change outside the mask, to be 0"),
+    "mask_iou": Entry(MaskIoU, (), ("true_mask", "mask"), "overlap of the grounded mask with the true one"),
+}
+"""Metrics of regions, which a validation with masks can have; folders of pictures have no masks."""
+
 EXTRAS: dict[str, Entry] = {
     "panel_named": Entry(DeceptionRate, ("panel",), ("artist",), "share whose artist an independent panel names"),
 }
-"""Metrics that need more than weights that everybody has; `find` knows them, too."""
+"""Metrics that need more than weights that everybody has; `find` knows them and those of `REGIONS`, too."""
 
 
 def find(name: str) -> Entry:
@@ -155,7 +173,7 @@ def find(name: str) -> Entry:
         >>> find("sifid").needs
         ('style',)
     """
-    known = CATALOGUE | EXTRAS
+    known = CATALOGUE | EXTRAS | REGIONS
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
@@ -167,7 +185,7 @@ def make_metrics(names: Sequence[str], judges: Judges | None = None) -> dict[str
     """Build metrics that share their frozen networks.
 
     Args:
-        names: Keys of `CATALOGUE` and `EXTRAS`; repetitions do not matter.
+        names: Keys of `CATALOGUE`, `EXTRAS` and `REGIONS`; repetitions do not matter.
         judges: Where the networks come from; by default `Judges` as it is.
 
     Returns:

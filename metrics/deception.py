@@ -127,7 +127,9 @@ class DeceptionRate(PerSample):
             ImpastoError: If shape, type, range or number is wrong, or a logit is nan or infinite.
         """
         labels = artists if isinstance(artists, Tensor) else self.labels(artists)
-        values = self.values(preds, labels)
+        self._count(labels, self.values(preds, labels))
+
+    def _count(self, labels: Tensor, values: Tensor) -> None:
         known = ~values.isnan()
         columns = labels.to(values.device)[known]
         empty = values.new_zeros(len(self.artists), dtype=torch.int64)

@@ -55,10 +55,16 @@ def main(args: argparse.Namespace) -> None:
     from experiments.scoring.pairs import files_of
     from experiments.scoring.tables import render_per_image, render_table
     from experiments.scoring.targets import check_targets, write_all
+    from lightning_modules.errors import ImpastoError
     from metrics.catalogue import Judges, find
 
     names = _names(args.metrics)
     needs = {need for name in names for need in find(name).needs}
+    if "mask" in needs:
+        raise ImpastoError(
+            f"{', '.join(name for name in names if 'mask' in find(name).needs)} needs masks, which no folder brings: "
+            "run `impasto validate` with datamodules.local_style.LocalStyleDataModule."
+        )
     _check_folders(args)
     styles = _styles(args.style, [name for name in names if "styles" in find(name).needs])
     pairs = _pairs(args, needs)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from lightning_modules.errors import ImpastoError
 from metrics.functional.checks import check_finite, check_vectors
 from metrics.functional.precision import as_float64
+from metrics.functional.region import as_weights
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def masked(images: Tensor, masks: Tensor) -> Tensor:
     Raises:
         ImpastoError: If a mask does not fit its picture or leaves [0, 1].
     """
-    return images * _weights(images, masks)
+    return images * as_weights(masks, images).to(images)
 
 
 def masked_crop(images: Tensor, masks: Tensor, *, square: bool = False) -> list[Tensor]:
@@ -128,7 +129,7 @@ def masked_crop(images: Tensor, masks: Tensor, *, square: bool = False) -> list[
         >>> masked_crop(image, mask)[0].shape, masked_crop(image, mask, square=True)[0].shape
         (torch.Size([3, 2, 5]), torch.Size([3, 5, 5]))
     """
-    weights = _weights(images, masks)
+    weights = as_weights(masks, images).to(images)
     crops = []
     for position, (image, mask) in enumerate(zip(images, weights, strict=True)):
         rows, columns = (mask[0] > 0).any(1).nonzero(), (mask[0] > 0).any(0).nonzero()
@@ -139,16 +140,6 @@ def masked_crop(images: Tensor, masks: Tensor, *, square: bool = False) -> list[
         crop = (image * mask)[:, top:bottom, left:right]
         crops.append(_padded_to_square(crop) if square else crop)
     return crops
-
-
-def _weights(images: Tensor, masks: Tensor) -> Tensor:
-    masks = masks if masks.ndim == 4 else masks.unsqueeze(1)
-    if masks.shape != (len(images), 1, *images.shape[-2:]):
-        raise ImpastoError(f"Pictures {tuple(images.shape)} need masks (B, 1, H, W), got {tuple(masks.shape)}.")
-    weights = masks.to(images.device, images.dtype)
-    if not bool(((weights >= 0) & (weights <= 1)).all()):
-        raise ImpastoError("Masks must be bool or lie in [0, 1].")
-    return weights
 
 
 def _padded_to_square(image: Tensor) -> Tensor:
