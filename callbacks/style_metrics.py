@@ -1,6 +1,5 @@
 """StyleMetrics: how well the method paints, after every validation and test."""
 
-import csv
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 
 from callbacks.extremes import Case, Extremes, captioned
 from callbacks.panel import make_panel
+from callbacks.region_metrics import REGION_BASELINES, REGION_INPUTS, region_metrics
 from callbacks.stylization_grid import draw_grid, log_picture
+from callbacks.tables import sample_rows, write_csv
 from datamodules.images import write_image
-from lightning_modules.files import replacing
 from lightning_modules.types import Stylization
 from lightning_modules.weights import WeightsSource, load_artist_classifier, load_lpips
 from metrics.base import PictureMetric
@@ -29,7 +29,11 @@ from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
 from metrics.way import WayToTruth
 
-BASELINES = {"deception_ceiling": "of true paintings", "deception_floor": "of untouched contents"}
+BASELINES = {
+    "deception_ceiling": "of true paintings",
+    "deception_floor": "of untouched contents",
+    **REGION_BASELINES,
+}
 UNTRAINED = "deception_untrained"
 # What the standard metrics compare where their own `inputs` are others; a baseline's pictures come once.
 STANDARD_INPUTS: dict[str, tuple[str, ...]] = {
@@ -37,6 +41,7 @@ STANDARD_INPUTS: dict[str, tuple[str, ...]] = {
     "deception_floor": ("untouched", "prompt"),
     "ssim_truth": ("stylized", "truth"),
     "lpips_truth": ("stylized", "truth"),
+    **REGION_INPUTS,
 }
 CELL = 160
 log = logging.getLogger(__name__)
@@ -62,23 +67,28 @@ class StyleMetrics(Callback):
     - ``panel_named``, ``panel_way``: share of pictures whose artist an independent panel names, and the way in its
       features, where its weights are installed (see `lightning_modules.weights.load_dinov2`). No loss and no choice of
       a checkpoint may follow these.
+    - with ``regions``, what was done inside the masks, outside and along their edges:
+      `callbacks.region_metrics.region_metrics`.
     - whatever ``metrics`` and ``custom`` add, such as ``sifid``, ``chamfer`` and ``csd``.
 
     Every sample counts once, however the ranks shared them, and every style picture once in distances of sets. The
-    means of every artist go to ``per_artist.csv`` in the run's folder; the best and the worst samples of each metric to
-    ``samples/extremes/<metric>.png``, and to the loggers that show pictures. Networks are held outside the module (no
-    checkpoint contains them) and neither gradients nor random numbers of the training are touched.
+    means of every artist go to ``per_artist.csv`` in the run's folder, the values of every sample to
+    ``per_sample.csv``, with what the data module's ``describe(index, split)`` says of it, where it has that; the best
+    and the worst samples of each metric to ``samples/extremes/<metric>.png``, and to the loggers that show pictures.
+    Networks are held outside the module (no checkpoint contains them) and neither gradients nor random numbers of the
+    training are touched.
 
     Args:
         weights: Where the networks come from.
         classifier: ``embedded``, or the file of an artist classifier; see
             `lightning_modules.weights.load_artist_classifier`.
-        metrics: Names of `metrics.catalogue.CATALOGUE` to measure too.
+        metrics: Names that `metrics.catalogue.find` knows, to measure too.
         custom: Name to metric, to measure too.
         inputs: Name of a custom metric to the fields of the `Stylization` that it compares, in place of its own.
         extremes: Best and worst samples of each metric to draw; 0 for none.
         panel: Whether to ask the independent panel; None does where its weights are installed. It costs about a tenth
             of a second for every picture on one core, and once that for 24 paintings of every artist.
+        regions: Whether the samples have masks inside which to measure.
         encoder: Takes the place of the VGG.
         perceptual: Takes the place of LPIPS.
         artist_classifier: Takes the place of the classifier; has an attribute ``artists``.
@@ -96,6 +106,7 @@ class StyleMetrics(Callback):
         inputs: Mapping[str, Sequence[str]] | None = None,
         extremes: int = 2,
         panel: bool | None = None,
+        regions: bool = False,
         *,
         encoder: nn.Module | None = None,
         perceptual: nn.Module | None = None,
@@ -111,6 +122,7 @@ class StyleMetrics(Callback):
         self._collection: StyleMetricCollection | None = None
         self._extremes = Extremes(extremes, CELL)
         self._panel = panel
+        self._regions = regions
         self._names: dict[int, str] = {}
         self._baselines: dict[int | None, dict[str, float]] = {}
         self._told: set[str] = set()
@@ -122,10 +134,11 @@ class StyleMetrics(Callback):
         if self._collection is None:
             with torch.random.fork_rng(devices=[]):  # building a network draws its first weights
                 metrics = self._standard() | self._of_panel(getattr(trainer, "datamodule", None))
+                inputs = {name: fields for name, fields in STANDARD_INPUTS.items() if name in metrics} | self._inputs
                 more = make_metrics(
                     [name for name in self._named if name not in metrics], Judges(self._weights, self._classifier)
                 )
-            self._collection = StyleMetricCollection(metrics | more | self._custom, STANDARD_INPUTS | self._inputs)
+            self._collection = StyleMetricCollection(metrics | more | self._custom, inputs)
 
     def state_dict(self) -> dict[str, float | None]:
         """Keep what a resumed run cannot measure again."""
@@ -197,14 +210,18 @@ class StyleMetrics(Callback):
             more["way"] = WayToTruth(classifier)
         return {
             "deception": DeceptionRate(classifier),
-            **{name: DeceptionRate(classifier) for name in BASELINES},
+            **{name: DeceptionRate(classifier) for name in ("deception_ceiling", "deception_floor")},
             **more,
+            **self._of_regions(classifier, perceptual),
             "ssim_content": StructuralSimilarity(),
             "lpips_content": PerceptualDistance(perceptual),
             "style_loss": StyleLoss(encoder or load_extractor("vgg19", self._weights)),
             "ssim_truth": StructuralSimilarity(),
             "lpips_truth": PerceptualDistance(perceptual),
         }
+
+    def _of_regions(self, classifier: nn.Module, perceptual: nn.Module) -> dict[str, PictureMetric]:
+        return region_metrics(classifier, perceptual, load_extractor("clip", self._weights)) if self._regions else {}
 
     def _of_panel(self, datamodule: Any) -> dict[str, PictureMetric]:
         panel = make_panel(datamodule, self._panel)
@@ -218,7 +235,7 @@ class StyleMetrics(Callback):
         self._measured.update(**fields)
         self._names |= dict(zip(outputs["artist"].tolist(), outputs["prompt"], strict=True))
         if self._extremes.count:
-            baselines = [self._measured.key(name) for name in BASELINES]
+            baselines = list(self._baseline_keys.values())
             values = self._measured.sample_values()
             self._extremes.add(outputs, {key: value for key, value in values.items() if key not in baselines})
 
@@ -226,7 +243,7 @@ class StyleMetrics(Callback):
         folder = trainer.log_dir  # asks every rank
         sentences: list[str] = []
         values = {key: float(value) for key, value in self._measured.compute(sentences.append).items()}
-        _, groups, columns = self._measured.table()
+        indices, groups, columns = self._measured.table()
         cases = self._extremes.gather() if self._extremes.count else {}
         counts = {group: int((groups == group).sum()) for group in groups.unique().tolist()}
         means: dict[int | None, dict[str, float]] = {None: {k: v for k, v in values.items() if not math.isnan(v)}}
@@ -239,23 +256,28 @@ class StyleMetrics(Callback):
             return
         self._warn(sentences + self._sentences(columns[self._measured.key("deception")]))
         if trainer.loggers and folder is not None:
-            artists = getattr(getattr(trainer, "datamodule", None), "artists", ())
-            table = [
-                {"artist": self._names.get(group) or _at(artists, group), "samples": count} | means[group]
-                for group, count in counts.items()
-            ]
-            _write_csv(table, Path(folder) / "per_artist.csv")
+            datamodule = getattr(trainer, "datamodule", None)
+            artists = getattr(datamodule, "artists", ())
+            names = {group: self._names.get(group) or _at(artists, group) for group in counts}
+            table = [{"artist": names[group], "samples": count} | means[group] for group, count in counts.items()]
+            write_csv(table, Path(folder) / "per_artist.csv")
+            rows = sample_rows(indices, groups, columns, names, datamodule, stage)
+            write_csv(rows, Path(folder) / "per_sample.csv")
             self._draw(trainer, cases, Path(folder) / "samples" / "extremes", stage)
 
     def _add_baselines(self, means: dict[int | None, dict[str, float]]) -> None:
         """Bring in what is not measured in every validation."""
         if not self._baselines:
-            keys = [self._measured.key(name) for name in BASELINES]
+            keys = self._baseline_keys.values()
             self._baselines = {who: {key: mean[key] for key in keys if key in mean} for who, mean in means.items()}
         for who, mean in means.items():
             mean |= self._baselines.get(who, {})
         if self._untrained is not None:
             means[None][self._untrained_key] = self._untrained
+
+    @property
+    def _baseline_keys(self) -> dict[str, str]:
+        return {name: self._measured.key(name) for name in BASELINES if name in self._measured.metrics}
 
     @property
     def _untrained_key(self) -> str:
@@ -264,7 +286,8 @@ class StyleMetrics(Callback):
     def _lines(self) -> dict[str, str]:
         lines = self._measured.conventions()
         rate = lines[self._measured.key("deception")]
-        lines |= {self._measured.key(name): f"{text}: {rate}" for name, text in BASELINES.items()}
+        for name, key in self._baseline_keys.items():
+            lines[key] = f"{BASELINES[name]}: {lines[self._measured.key(name.rpartition('_')[0])]}"
         return lines | {self._untrained_key: f"before the first step: {rate}"}
 
     def _sentences(self, rates: Tensor) -> list[str]:
@@ -312,10 +335,3 @@ def _means(columns: Mapping[str, Tensor]) -> dict[str, float]:
 
 def _at(names: Any, position: int) -> str:
     return names[position] if position < len(names) else str(position)
-
-
-def _write_csv(table: list[dict[str, Any]], path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in table for key in row)))
-        writer.writeheader()
-        writer.writerows(table)

@@ -18,7 +18,7 @@ from datamodules.images import write_image
 GAP = 6
 CAPTION = 22
 INK = (40, 40, 40)
-COLUMNS = {"content": "content", "style": "condition", "stylized": "stylized", "truth": "truth"}
+COLUMNS = {"content": "content", "mask": "region", "style": "condition", "stylized": "stylized", "truth": "truth"}
 """From field to column title, from left to right."""
 
 
@@ -40,7 +40,7 @@ class Sample:
 
 
 class StylizationGrid(Callback):
-    """Draw content | condition | stylized | truth into ``samples/<iteration>.png`` of the run, and log it.
+    """Draw content | region | condition | stylized | truth into ``samples/<iteration>.png`` of the run, and log it.
 
     A column that the validation does not bring is left out.
 
@@ -183,4 +183,5 @@ def _fit(text: str, font: Any, width: int) -> str:
 
 
 def _bytes(image: Tensor) -> Tensor:
-    return (image.detach().float().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
+    coloured = image.expand(*image.shape[:-3], 3, *image.shape[-2:])  # masks have one channel
+    return (coloured.detach().float().clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu()
