@@ -91,8 +91,10 @@ class ImpastoCLI(LightningCLI):
             print(f"{'report':<11}{write_report([folder], folder / 'report')}")
 
     def after_validate(self) -> None:
-        """End the records."""
+        """End the records, and say where they are."""
         disconnect()
+        if self.keeper is not None and self.trainer.is_global_zero:
+            print(f"{'records':<11}{self.keeper.run.folder}")
 
     after_test = after_predict = after_validate
 

@@ -1,0 +1,102 @@
+"""A CSV file of jobs, run and scored with one command."""
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from datamodules.job_table import JobTable
+from experiments.cli import FOLDER, execute
+
+METRICS = {"region_ssim", "region_clip_embedded", "edge_seam", "background_error"}
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    """Stand in a folder with a photograph, a table of jobs on it, and the YAML of a method that darkens regions."""
+    monkeypatch.chdir(tmp_path)
+    photo = np.random.default_rng(0).integers(60, 256, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(photo).save("photo.png")
+    mask = np.zeros((48, 48), np.uint8)
+    mask[:20] = 255
+    Image.fromarray(mask).save("sky.png")
+    (tmp_path / "jobs.csv").write_text(
+        "image,prompt,style,region,mask,box\n"
+        "photo.png,apply cubism style to the sky in the image,cubism,the sky,sky.png,\n"
+        'photo.png,,Ada Stipple,the boat,,"0.5,0.5,1,1"\n'
+        'photo.png,,cubism,the boat,,"24,24,48,48"\n'
+    )
+    metrics = {
+        "class_path": "callbacks.style_metrics.StyleMetrics",
+        "init_args": {
+            "weights": "embedded",
+            "metrics": ["region_ssim", "region_clip", "edge_seam", "background_error"],
+        },
+    }
+    settings = {
+        "model": {"class_path": "stub_method.Shader"},
+        "data": {
+            "class_path": "datamodules.local_style.LocalStyleDataModule",
+            "init_args": {"jobs": {"class_path": "datamodules.jobs.ProceduralJobs"}, "size": 48},
+        },
+        "trainer": {
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "callbacks+": [metrics, {"class_path": "callbacks.save_stylizations.SaveStylizations"}],
+        },
+        "wandb": "disabled",
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+def test_one_command_paints_and_scores_a_table_of_jobs(jobs, capfd):
+    command = ["validate", "--config", "tiny.yaml", "--data.jobs", "jobs.csv", "--run_name", "a"]
+    assert execute(command) == 0
+    run = jobs / "runs/stub_method/a"
+    assert capfd.readouterr().out.rstrip().splitlines()[-1].split() == ["records", "runs/stub_method/a"]
+    with (run / "per_sample.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["style"], row["region"]) for row in table] == [
+        ("cubism", "the sky"), ("Ada Stipple", "the boat"), ("cubism", "the boat")
+    ]  # fmt: skip
+    for row in table:
+        assert row.keys() >= METRICS
+        assert float(row["background_error"]) == 0
+        assert 0 < float(row["region_ssim"]) < 1
+        painted, mask = (np.asarray(Image.open(run / f"results/{row['job']}{end}.png")) for end in ("", "_mask"))
+        photo = np.asarray(Image.open("photo.png"))
+        assert np.array_equal(painted[mask == 0], photo[mask == 0])
+        assert (painted[mask > 0] < photo[mask > 0]).all()
+    assert len(list((run / "results").iterdir())) == 6
+    assert list((run / "samples").glob("*.png"))
+
+
+def test_prediction_paints_them_too(jobs):
+    assert execute(["predict", "--config", "tiny.yaml", "--data.jobs", "jobs.csv", "--run_name", "b"]) == 0
+    assert len(list((jobs / "runs/stub_method/b/results").iterdir())) == 6
+
+
+def test_a_table_that_cannot_be_done_is_one_sentence(jobs, capsys):
+    with (jobs / "jobs.csv").open("a") as file:
+        file.write("gone.png,,cubism,,,\n")
+    assert execute(["validate", "--config", "tiny.yaml", "--data.jobs", "jobs.csv"]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("impasto: Line 5 of jobs.csv names the image gone.png")
+    assert not list((jobs / "runs").rglob("results"))
+
+
+def test_the_example_is_a_table_of_jobs(tmp_path):
+    lines = (FOLDER / "least" / "jobs.csv").read_text().splitlines()
+    photos = {line.split(",")[0] for line in lines[1:]}
+    assert all(photo.startswith("../../data/procedural/val/contents/") for photo in photos)  # which prepare makes
+    for photo in photos:
+        lines = [line.replace(photo, photo.rpartition("/")[2]) for line in lines]
+        (tmp_path / photo.rpartition("/")[2]).touch()
+    (tmp_path / "jobs.csv").write_text("\n".join(lines))
+    jobs = JobTable(tmp_path / "jobs.csv").jobs("val")
+    assert len(jobs) >= 20
+    assert all(job.style and job.region and job.area for job in jobs)
+    assert all(f"{job.style} style to the {job.region} in" in line for job, line in zip(jobs, lines[1:], strict=True))
