@@ -5,6 +5,7 @@ needs transformers, OpenCV or segment-anything loads them with its first use.
 """
 
 from lightning_modules.grounding.choice import Auto, Settings, find_grounder, find_segmenter
+from lightning_modules.grounding.configured import PhraseGrounder
 from lightning_modules.grounding.given import GivenHint, GivenMask
 from lightning_modules.grounding.phrases import Clause, Prompt, Where, parse_prompt, parse_where
 from lightning_modules.grounding.places import locate
@@ -20,6 +21,7 @@ __all__ = [
     "Grounder",
     "Hint",
     "NotFoundError",
+    "PhraseGrounder",
     "Prompt",
     "Region",
     "Segmenter",

@@ -36,13 +36,3 @@ def reveal(text: str, quotes: list[str]) -> str:
     for number, quote in enumerate(quotes):
         text = text.replace(chr(_FIRST + number), quote)
     return text
-
-
-def quoted(text: str) -> list[str]:
-    """Return what is quoted, in its order.
-
-    Examples:
-        >>> quoted('The style is "Starry Night".')
-        ['Starry Night']
-    """
-    return hide(text)[1]

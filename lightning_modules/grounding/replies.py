@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from lightning_modules.grounding.quotes import quoted
 from lightning_modules.grounding.regions import Box
 
 Frame = Literal["image", "padded_square", "pixels", "0-1000", "auto"]
@@ -75,14 +74,6 @@ def parse_boxes(reply: str, size: tuple[int, int], frame: Frame = "image") -> li
         if (right - left) * (bottom - top) >= SMALLEST * width * height:
             boxes.append((left, top, right, bottom))
     return list(dict.fromkeys(boxes))
-
-
-def parse_style(reply: str) -> str | None:
-    """Return the first quoted words of a reply; None where nothing is quoted.
-
-    Source: LEAST's query asks for "the corresponding style in quotes".
-    """
-    return next(iter(quoted(reply)), None)
 
 
 def _fours(reply: str) -> list[_Four]:

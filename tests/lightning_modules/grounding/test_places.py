@@ -3,7 +3,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from lightning_modules.grounding import GivenMask, NotFoundError, Where, locate
+from lightning_modules.grounding import GivenMask, NotFoundError, PhraseGrounder, Where, configured, locate
 from lightning_modules.grounding.places import overlaps
 from lightning_modules.grounding.regions import region_of
 
@@ -73,3 +73,18 @@ def test_what_is_not_there_and_what_leaves_nothing():
 def test_overlaps_are_shares_of_the_earlier_region():
     regions = locate(IMAGE, [Where(("sky",)), None, Where(("sea",)), Where(("dog",))], Stripes())
     assert overlaps(regions) == [(0, 2, 0.25), (0, 3, 0.25)]
+
+
+def test_a_yaml_file_chooses_who_finds_whole_phrases(monkeypatch):
+    asked = []
+
+    def find(name, settings):
+        asked.append((name, settings.device, settings.download))
+        return Stripes()
+
+    monkeypatch.setattr(configured, "find_grounder", find)
+    grounder = PhraseGrounder("stripes", download=True)
+    assert asked == [("stripes", "cpu", True)]
+    [region] = grounder.ground(IMAGE, "everything except the sky and the dogs")
+    assert columns(region) == "000010111111"
+    assert grounder.ground(IMAGE, "the whole picture") == []

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_modules.grounding.replies import parse_boxes, parse_style
+from lightning_modules.grounding.replies import parse_boxes
 
 SIZE = (200, 400)  # height, width
 BOX = (40.0, 100.0, 200.0, 180.0)  # 0.1, 0.5, 0.5, 0.9
@@ -90,16 +90,3 @@ def test_the_square_of_a_tall_picture_is_padded_at_the_sides():
 def test_several_boxes_are_a_list_and_none_comes_twice():
     reply = "1. [0.1, 0.5, 0.5, 0.9]\n2. [0.6, 0.5, 0.9, 0.9]\nAgain: [0.1, 0.5, 0.5, 0.9]"
     assert parse_boxes(reply, SIZE) == [pytest.approx(BOX), pytest.approx((240.0, 100.0, 360.0, 180.0))]
-
-
-@pytest.mark.parametrize(
-    ("reply", "style"),
-    [
-        ('the style is "Starry Night by Van Gogh".', "Starry Night by Van Gogh"),
-        ("the style is \u201cwhite wool\u201d.", "white wool"),
-        ("Van Gogh's sky is in the style 'Van Gogh's stars'", "Van Gogh's stars"),
-        ("no style at all", None),
-    ],
-)
-def test_the_style_of_a_reply(reply, style):
-    assert parse_style(reply) == style
