@@ -10,7 +10,6 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.least import LEAST, beginnings
 from lightning_modules.least.fitting import with_contrast
 from lightning_modules.least.progress import Gallery, Plateau, key_of
-from lightning_modules.least.sequence import overlaps, paint_regions
 from lightning_modules.least.settings import Canvas, Patches
 from lightning_modules.types import JobBatch
 
@@ -233,28 +232,6 @@ def test_settings_that_do_not_fit_are_one_sentence(small):
     for wrong in ({"templates": "none"}, {"templates": ["a painting"]}, {"jobs_per_device": 0}):
         with pytest.raises(ImpastoError):
             small(**wrong)
-
-
-# ---------------------------------------------------------------------- several regions
-
-
-def test_regions_are_painted_one_after_the_other(small):
-    model, content = small(), pictures()
-    left, right = torch.zeros(1, 1, *SIZE), torch.zeros(1, 1, *SIZE)
-    left[..., 5:30, 5:30], right[..., 10:35, 20:50] = 1, 1
-    regions = [(left, "cubism"), (right, "white wool")]
-    painted = paint_regions(model, content, regions)
-    outside = ((left + right) == 0).expand_as(content)
-    assert torch.equal(painted[outside], content[outside])
-    second = model.stylize(content, prompt="white wool", mask=right)
-    inside = right.bool().expand_as(content)
-    assert torch.allclose(painted[inside], second[inside], atol=1e-6)  # the later one wins
-    first = (left * (1 - right)).bool().expand_as(content)
-    assert torch.allclose(painted[first], model.stylize(content, prompt="cubism", mask=left)[first], atol=1e-6)
-    chained = paint_regions(model, content, regions, chained=True)
-    assert torch.equal(chained[outside], content[outside])
-    assert not torch.allclose(chained[inside], second[inside], atol=1e-4)  # it saw what the first had left
-    assert overlaps({"a": left, "b": right, "c": 1 - left.maximum(right)}) == {("a", "b"): pytest.approx(200 / 625)}
 
 
 # ---------------------------------------------------------------------- under a Trainer
