@@ -1,7 +1,7 @@
 """The contract of style transfer: content in, stylised content of the same size out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast, final
 
@@ -21,6 +21,9 @@ from lightning_modules.controls import STRENGTH, Control, Value, preset, resolve
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
 from lightning_modules.types import Condition, JobBatch, Manner, StyleBatch, Stylization
+
+Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
+"""Wants to know how an optimisation goes: iteration, number of iterations, terms."""
 
 
 class StyleTransferModule(Experiment, ABC):
@@ -44,6 +47,8 @@ class StyleTransferModule(Experiment, ABC):
         loss_parts: Names of trained parts that only losses look through: a painter that ships goes without.
         tiles: Whether it paints large pictures in tiles.
         tile: Side of these tiles, in pixels; 0 paints any picture whole, None chooses by the memory that is free.
+        on_iteration: Called by a method that optimises with the iteration, their number, and the unweighted terms
+            ``(B,)`` of what is being fitted; None where nobody wants to know.
 
     Raises:
         ImpastoError: If ``validate_with`` is not a style that the method takes, or a control does not fit.
@@ -68,6 +73,7 @@ class StyleTransferModule(Experiment, ABC):
         super().__init__(clip=clip, accumulate=accumulate)
         self.offered = self.offers(controls)
         self.tile: int | None = None
+        self.on_iteration: Watcher | None = None
         styles = self.conditions - {"region"}
         if validate_with not in styles:
             raise ImpastoError(f"{type(self).__name__} cannot validate with {validate_with}: choose {words(styles)}.")

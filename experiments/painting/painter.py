@@ -19,6 +19,7 @@ from experiments.painting.plan import Job, is_video
 from experiments.painting.regions import Region
 from experiments.painting.sizing import Sizing
 from experiments.painting.video import VideoPainter
+from experiments.progress import watching
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.controls import resolve_controls
 from lightning_modules.errors import ImpastoError
@@ -77,7 +78,8 @@ class Painter:
         if self.videos is not None and is_video(source):
             self.videos.paint(source, target, progress, heatmap=self._args.heatmap, region=self._region)
         else:
-            self._paint_picture(source, target)
+            with watching(self._model, progress, source.name):
+                self._paint_picture(source, target)
         return 1
 
     def _paint_picture(self, source: Path, target: Path) -> None:

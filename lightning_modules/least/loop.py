@@ -1,18 +1,16 @@
 """The loop around an iteration where there is no Trainer, and what both ask after each."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_modules.base import Watcher
 from lightning_modules.least.fitting import Fitting
 from lightning_modules.least.jobs import Order
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.progress import Plateau
-
-Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
-"""Called with the iteration, their number, and the unweighted terms ``(N,)`` of the jobs that are being fitted."""
 
 
 def fit(

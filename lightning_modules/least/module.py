@@ -18,7 +18,7 @@ from lightning_modules.least.canvas import feathered
 from lightning_modules.least.fitting import Fitting, Plan
 from lightning_modules.least.jobs import Jobs, Order
 from lightning_modules.least.lens import Lens
-from lightning_modules.least.loop import Watcher, ended, fit
+from lightning_modules.least.loop import ended, fit
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.progress import Gallery, Plateau, key_of
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Schedule, Structure
@@ -127,7 +127,6 @@ class LEAST(StyleTransferModule):
         self.gallery = Gallery()
         self.clip_encoder: CLIPEncoder | None = None
         self.encoder: VGGEncoder | None = None
-        self.on_iteration: Watcher | None = None
         self._fitting: Fitting | None = None
         self._running: tuple[Jobs, list[str]] | None = None
 
