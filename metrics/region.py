@@ -1,5 +1,6 @@
 """What a method for regions did inside the mask, outside it, and along its edge, as running means."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -17,8 +18,8 @@ class RegionMean(SampleMean):
 
     inputs: ClassVar[tuple[str, ...]] = ("stylized", "content", "mask")
 
-    def _values(self, preds: Tensor, target: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        raise NotImplementedError
+    @abstractmethod
+    def _values(self, preds: Tensor, target: Tensor, mask: Tensor) -> Tensor: ...  # type: ignore[override]
 
     def values(self, preds: Tensor, target: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]  # a mask besides
         """Return the value of every sample, ``(B,)``, nan where it has none, without counting it; as for `update`."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
+from metrics.functional.checks import check_finite
 from metrics.functional.filters import blur, gaussian
 from metrics.functional.pictures import as_pictures, check_pair
 from metrics.functional.precision import as_float64
@@ -90,7 +91,7 @@ def masked_distance(distance: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: 
         ``(B,)``, float64, at least 0; exactly 0 for pictures that are equal inside the mask; nan for an empty one.
 
     Raises:
-        ImpastoError: If shape, type or range is wrong.
+        ImpastoError: If shape, type or range is wrong, or a distance is nan or infinite.
 
     Source: Zhang et al. 2018, eq. 1, for the distance; the mask is ours.
     """
@@ -98,7 +99,7 @@ def masked_distance(distance: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: 
     x, y = (as_pictures(side, "compared") for side in (a, b))
     mask = as_weights(masks, a)
     # `lerp` gives y itself where the two are equal, which a difference of sums might not.
-    found = as_float64(distance(torch.lerp(y, x, mask.to(y)), y).flatten())
+    found = check_finite(as_float64(distance(torch.lerp(y, x, mask.to(y)), y).flatten()), "distance")
     share = mask.mean((1, 2, 3)).to(found.device)
     return (found / share).masked_fill(share == 0, math.nan)
 

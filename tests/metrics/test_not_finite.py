@@ -32,6 +32,8 @@ from metrics.gram import GramDistance
 from metrics.halo import StyleHalo
 from metrics.kid import KID
 from metrics.perceptual import PerceptualDistance
+from metrics.region import BackgroundError, EdgeSeam, MaskIoU, RegionLPIPS, RegionSSIM
+from metrics.region_judges import RegionDeception, RegionDirection
 from metrics.sifid import SIFID
 from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
@@ -78,7 +80,7 @@ def pictures(seed, n=N, size=32):
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-A, B, CLIP = pictures(0), pictures(1), torch.zeros(N, dtype=torch.int64)
+A, B, CLIP, MASK = pictures(0), pictures(1), torch.zeros(N, dtype=torch.int64), torch.ones(N, 1, 32, 32)
 
 
 def sets(metric, **beside):
@@ -94,10 +96,13 @@ NETWORKS = {
     PerceptualDistance: lambda bad: PerceptualDistance(Broken(bad)).update(A, B),
     CLIPStyleScore: lambda bad: CLIPStyleScore(Broken(bad)).update(A, ["x"] * N),
     CLIPPictureScore: lambda bad: CLIPPictureScore(Broken(bad), clamp=True).update(A, B),
-    MaskedCLIPScore: lambda bad: MaskedCLIPScore(Broken(bad)).update(A, ["x"] * N, torch.ones(N, 32, 32)),
+    MaskedCLIPScore: lambda bad: MaskedCLIPScore(Broken(bad)).update(A, ["x"] * N, MASK),
     CLIPDirectionalScore: lambda bad: CLIPDirectionalScore(Broken(bad)).update(A, B, ["x"] * N),
     DeceptionRate: lambda bad: DeceptionRate(Broken(bad)).update(A, ["Ada"] * N),
     WayToTruth: lambda bad: WayToTruth(Broken(bad)).update(A, B, pictures(2)),
+    RegionLPIPS: lambda bad: RegionLPIPS(Broken(bad)).update(A, B, MASK),
+    RegionDeception: lambda bad: RegionDeception(Broken(bad)).update(A, ["Ada"] * N, MASK),
+    RegionDirection: lambda bad: RegionDirection(Broken(bad)).update(A, B, ["x"] * N, MASK),
     TemporalLPIPS: lambda bad: TemporalLPIPS(Broken(bad)).update(A, CLIP),
     FrechetDistance: lambda bad: sets(FrechetDistance(Broken(bad))),
     KID: lambda bad: sets(KID(Broken(bad))),
@@ -105,7 +110,9 @@ NETWORKS = {
     CSD: lambda bad: sets(CSD(Broken(bad))),
     ArtFID: lambda bad: sets(ArtFID(Broken(bad), Broken(0.0)), content=B),
 }
-WITHOUT = {StructuralSimilarity, StyleHalo, ColorChamfer, FlowWarpedError}
+WITHOUT = {
+    StructuralSimilarity, StyleHalo, ColorChamfer, FlowWarpedError, RegionSSIM, BackgroundError, EdgeSeam, MaskIoU,
+}  # fmt: skip
 
 
 def test_every_metric_is_here():

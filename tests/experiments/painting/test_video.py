@@ -98,12 +98,26 @@ def test_steadiness_is_reported_of_both_clips(trained, capsys):
 
 
 @pytest.mark.usefixtures("clips")
-def test_the_result_does_not_depend_on_the_batch(trained):
+def test_the_result_does_not_depend_on_the_batch(trained, monkeypatch):
+    # What is handed to the encoder: its threads may round the same frames otherwise on a busy machine.
+    written, write = {}, VideoWriter.write
+
+    def note(self, frames):
+        written.setdefault(self.path.name, []).append(frames)
+        write(self, frames)
+
+    monkeypatch.setattr(VideoWriter, "write", note)
     for batch in ("1", "4", "99"):
         options = ("--prompt", "a", "--batch", batch, "--out", f"{batch}.mp4")
         assert stylize(trained, "--content", "clip.mp4", *options) == 0
-    assert torch.equal(pictures("1.mp4"), pictures("4.mp4"))
-    assert torch.equal(pictures("1.mp4"), pictures("99.mp4"))
+    alone, *others = (
+        (torch.cat([part.pictures for part in parts]), [time for part in parts for time in part.times])
+        for parts in written.values()
+    )
+    assert len(alone[0]) == 10
+    for frames, times in others:
+        assert times == alone[1]
+        assert (frames - alone[0]).abs().max() < 1 / 512  # less than would be seen in eight bits
 
 
 @pytest.mark.usefixtures("clips")
