@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 MEMORY = 0.9
 LEAST_GAIN = 1e-3
+UNSEEN = torch.finfo(torch.float32).max  # no loss yet; finite, as all that a checkpoint holds
 
 
 class Plateau(nn.Module):
@@ -27,13 +28,13 @@ class Plateau(nn.Module):
     def __init__(self, jobs: int) -> None:
         super().__init__()
         for name in ("mean", "best"):
-            self.register_buffer(name, torch.full((jobs,), torch.inf))
+            self.register_buffer(name, torch.full((jobs,), UNSEEN))
         self.register_buffer("waited", torch.zeros(jobs, dtype=torch.int64))
 
     def start(self) -> None:
         """Forget what was seen."""
-        self.mean.fill_(torch.inf)
-        self.best.fill_(torch.inf)
+        self.mean.fill_(UNSEEN)
+        self.best.fill_(UNSEEN)
         self.waited.zero_()
 
     def update(self, losses: Tensor, patience: int) -> Tensor:
@@ -49,7 +50,7 @@ class Plateau(nn.Module):
         count = len(losses)
         mean, best, waited = self.mean[:count], self.best[:count], self.waited[:count]
         stood = waited >= patience
-        mean.copy_(torch.where(mean.isinf(), losses, MEMORY * mean + (1 - MEMORY) * losses.detach()))
+        mean.copy_(torch.where(mean == UNSEEN, losses, MEMORY * mean + (1 - MEMORY) * losses.detach()))
         gained = mean < best * (1 - LEAST_GAIN)
         best.copy_(torch.where(gained, mean, best))
         waited.copy_(torch.where(stood, waited, torch.where(gained, 0, waited + 1)))

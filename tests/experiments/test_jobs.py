@@ -79,6 +79,35 @@ def test_prediction_paints_them_too(jobs):
     assert len(list((jobs / "runs/stub_method/b/results").iterdir())) == 6
 
 
+def fit(name, steps, *more):
+    files = [word for file in ("tiny", "smoke") for word in ("--config", str(FOLDER / "least" / f"{file}.yaml"))]
+    small = ["--data.jobs", "jobs.csv", "--data.size", "48", "--data.iterations", "2", "--wandb", "disabled"]
+    trainer = [
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.max_steps",
+        str(steps),
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
+    return execute(["fit", *files, *small, *trainer, "--run_name", name, *more])
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_fit_ends_with_a_checkpoint_whose_paintings_a_continued_run_shares(tmp_path):
+    assert fit("whole", 6) == 0
+    runs = tmp_path / "runs/least"
+    assert {path.name for path in (runs / "whole").iterdir()} >= {"summary.json", "per_sample.csv", "results", "report"}
+    assert fit("begun", 3) == 0  # to the middle of the second job
+    assert fit("ended", 6, "--ckpt_path", str(runs / "begun/checkpoints/last.ckpt")) == 0
+    for painting in (runs / "whole/results").iterdir():
+        assert painting.read_bytes() == (runs / "ended/results" / painting.name).read_bytes(), painting.name
+    with (runs / "whole/per_sample.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert float(row["background_error"]) == 0
+            assert float(row["region_ssim_content"]) < 1
+
+
 def test_a_table_that_cannot_be_done_is_one_sentence(jobs, capsys):
     with (jobs / "jobs.csv").open("a") as file:
         file.write("gone.png,,cubism,,,\n")
