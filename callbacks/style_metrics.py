@@ -29,11 +29,8 @@ from metrics.ssim import StructuralSimilarity
 from metrics.style_loss import StyleLoss
 from metrics.way import WayToTruth
 
-BASELINES = {
-    "deception_ceiling": "of true paintings",
-    "deception_floor": "of untouched contents",
-    **REGION_BASELINES,
-}
+BASELINES = {"deception_ceiling": "of true paintings", "deception_floor": "of untouched contents"}
+ALL_BASELINES = BASELINES | REGION_BASELINES
 UNTRAINED = "deception_untrained"
 # What the standard metrics compare where their own `inputs` are others; a baseline's pictures come once.
 STANDARD_INPUTS: dict[str, tuple[str, ...]] = {
@@ -210,7 +207,7 @@ class StyleMetrics(Callback):
             more["way"] = WayToTruth(classifier)
         return {
             "deception": DeceptionRate(classifier),
-            **{name: DeceptionRate(classifier) for name in ("deception_ceiling", "deception_floor")},
+            **{name: DeceptionRate(classifier) for name in BASELINES},
             **more,
             **self._of_regions(classifier, perceptual),
             "ssim_content": StructuralSimilarity(),
@@ -277,7 +274,7 @@ class StyleMetrics(Callback):
 
     @property
     def _baseline_keys(self) -> dict[str, str]:
-        return {name: self._measured.key(name) for name in BASELINES if name in self._measured.metrics}
+        return {name: self._measured.key(name) for name in ALL_BASELINES if name in self._measured.metrics}
 
     @property
     def _untrained_key(self) -> str:
@@ -287,7 +284,7 @@ class StyleMetrics(Callback):
         lines = self._measured.conventions()
         rate = lines[self._measured.key("deception")]
         for name, key in self._baseline_keys.items():
-            lines[key] = f"{BASELINES[name]}: {lines[self._measured.key(name.rpartition('_')[0])]}"
+            lines[key] = f"{ALL_BASELINES[name]}: {lines[self._measured.key(name.rpartition('_')[0])]}"
         return lines | {self._untrained_key: f"before the first step: {rate}"}
 
     def _sentences(self, rates: Tensor) -> list[str]:

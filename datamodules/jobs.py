@@ -22,7 +22,6 @@ class Labelled(NamedTuple):
     labels: tuple[int, ...]
 
 
-_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Area = Path | Box | Labelled
 """Where a region is: a mask's file, a rectangle, or some labels of a picture of labels."""
 
@@ -130,13 +129,14 @@ class ProceduralJobs(JobSource):
         return jobs
 
     def _regions(self, split: Split) -> list[tuple[str, str, tuple[int, ...]]]:
+        from datamodules.procedural.contents import SPLITS
         from datamodules.procedural.region_files import named_regions
 
         by_scene: dict[str, list[tuple[str, str, tuple[int, ...]]]] = {}
         for region in named_regions(self.art.root, split):
             if self.share[0] <= region.share <= self.share[1]:
                 by_scene.setdefault(region.title, []).append((region.title, region.name, region.labels))
-        rng = np.random.default_rng([self.art.seed, _SPLITS.index(split)])
+        rng = np.random.default_rng([self.art.seed, SPLITS.index(split)])
         shuffled = [[regions[int(place)] for place in rng.permutation(len(regions))] for regions in by_scene.values()]
         rounds = range(max(map(len, shuffled), default=0))
         return [regions[turn] for turn in rounds for regions in shuffled if turn < len(regions)]

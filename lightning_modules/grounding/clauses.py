@@ -1,7 +1,7 @@
 """The clauses of a prompt: where one ends, and which of its words are the style and which the region."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _SEPARATOR = re.compile(
@@ -127,6 +127,12 @@ def _with_verb(piece: str, verb: str) -> str:
     return carried if verb and not _is_whole(piece) and _is_whole(carried) else piece
 
 
+def _first(ways: Sequence[str], words: str) -> re.Match[str] | None:
+    """Return how the first of several ways reads all the words."""
+    matches = (re.fullmatch(way, words, re.I | re.S) for way in ways)
+    return next((match for match in matches if match is not None), None)
+
+
 def _arrow(clause: str) -> Found | None:
     """Read ``R: S``, ``R = S``, ``R -> S``."""
     match = re.fullmatch(r"(?P<region>[^:=]*?)\s*(?:->|=>|\u2192|=|:)\s*(?P<style>\S.*)", clause, re.S)
@@ -151,8 +157,7 @@ def _restyle(clause: str) -> Found | None:
         rf"\s+(?P<region>(?:{_DETERMINERS})\s+\S.*?)\s+(?P<style>an?\s+\S.*)",
         rf"\s+(?P<region>(?:{_DETERMINERS})(?:\s+\S.*?)?)\s+(?P<style>(?:{_COLOURS})|\w+(?:ist|istic|esque|i[sz]ed))",
     )
-    matches = (re.fullmatch(way, rest, re.I | re.S) for way in ways)
-    match = next((each for each in matches if each is not None), None)
+    match = _first(ways, rest)
     return None if match is None else Found(match["style"], match["region"].strip(), before)
 
 
@@ -163,8 +168,7 @@ def _give(clause: str) -> Found | None:
         rf"(?P<before>.*?)\bgive\s+(?P<region>\S.*?)\s+an?\s+(?P<style>\S.*?)(?:\s+{_LOOK})?",
         rf"(?P<before>.*?)\bgive\s+(?P<region>(?:{_DETERMINERS})\s+\S+)\s+(?P<style>\S.*?)\s+{_LOOK}",
     )
-    matches = (re.fullmatch(way, clause, re.I | re.S) for way in ways)
-    match = next((each for each in matches if each is not None), None)
+    match = _first(ways, clause)
     return None if match is None else Found(match["style"], match["region"], match["before"].strip(" ,"))
 
 
@@ -183,8 +187,7 @@ def _put(clause: str) -> Found | None:
         rf"\s+(?P<style>\S.*?)\s+{on}\s+(?P<region>(?!canvas\b|paper\b|wood\b|silk\b)\S.*)",
         r"\s+(?P<style>(?!(?:to|onto|on|over|across|for)\s)\S.*)(?P<region>)",
     )
-    matches = (re.fullmatch(way, rest, re.I | re.S) for way in ways)
-    match = next((each for each in matches if each is not None), None)
+    match = _first(ways, rest)
     return None if match is None else Found(match["style"], match["region"], before)
 
 

@@ -1,4 +1,4 @@
-"""One iteration of LEAST, and the loop of them: N networks, each fitted to its own picture, region and words."""
+"""One iteration of LEAST: N networks, each fitted to its own picture, region and words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -231,14 +231,14 @@ class LEAST(StyleTransferModule):
         done = [job for job, key in enumerate(keys) if key in self.gallery]
         if len(done) == len(jobs):
             return
-        optimizer = cast(LightningOptimizer, self.optimizers())
-        self.fitting.set_rate(optimizer.optimizer, iteration)
+        optimizer, fitting = cast(LightningOptimizer, self.optimizers()), self.fitting
+        fitting.set_rate(optimizer.optimizer, iteration)
         with self.optimizing(optimizer) as backward:
-            terms = self.fitting.terms(self.network, jobs, iteration)
-            total = self.fitting.total(terms)
+            terms = fitting.terms(self.network, jobs, iteration)
+            total = fitting.total(terms)
             backward(total.sum())
         for job in ended(self.plateau, total, iteration, controls, done):
-            self.gallery.add(keys[job], self.fitting.painting(self.network, jobs, job))
+            self.gallery.add(keys[job], fitting.painting(self.network, jobs, job))
         self.log_terms({name: term.mean() for name, term in {**terms, "total": total}.items()})
 
     def _iteration_of(self, batch: JobBatch) -> int:
