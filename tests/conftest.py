@@ -1,4 +1,5 @@
 import importlib
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,9 @@ os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
+
+# Ranks are forked from a process that has imported what takes seconds, and computed nothing that a fork would break.
+multiprocessing.set_forkserver_preload(["lightning_modules", "lightning.pytorch", "torchmetrics"])
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL_DATA = """
@@ -83,6 +87,17 @@ def learner(request):
 def generator(request):
     """Return the name of an experiment that draws from words."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def run_ranks():
+    """Return a function that runs ``function(rank, *arguments)`` as two processes; what one raises, it raises."""
+    from torch.multiprocessing import start_processes
+
+    def call(function, *arguments):
+        start_processes(function, arguments, nprocs=2, start_method="forkserver")
+
+    return call
 
 
 @pytest.fixture(scope="session")

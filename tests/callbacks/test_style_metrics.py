@@ -339,13 +339,13 @@ def rank_main(rank, port, folder, out):
 
 
 @pytest.mark.slow
-def test_two_ranks_log_what_one_logs(tmp_path, validated):
+def test_two_ranks_log_what_one_logs(tmp_path, validated, run_ranks):
     # Seven samples on two ranks: Lightning's sampler pads, so sample 0 comes twice.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # Not ddp_spawn: its processes unpickle Lightning's own function before anything of ours installs the shim.
-    torch.multiprocessing.spawn(rank_main, (port, str(tmp_path), str(tmp_path / "out")), nprocs=2)
+    run_ranks(rank_main, port, str(tmp_path), str(tmp_path / "out"))
     for rank in range(2):
         assert torch.load(tmp_path / f"out.{rank}") == pytest.approx(validated[0], abs=1e-7)
     table = (tmp_path / "clast" / "run" / "per_artist.csv").read_text(encoding="utf-8")

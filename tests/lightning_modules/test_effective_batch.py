@@ -173,11 +173,11 @@ def rank_main(rank, port, out):
     torch.save({"state": module.state_dict(), "reduced": reduced, "logged": module.logged}, f"{out}{rank}.pt")
 
 
-def test_two_ranks_are_one_process_and_reduce_once_a_step(tmp_path):
+def test_two_ranks_are_one_process_and_reduce_once_a_step(tmp_path, run_ranks):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torch.multiprocessing.spawn(rank_main, (port, str(tmp_path / "rank")), nprocs=2)
+    run_ranks(rank_main, port, str(tmp_path / "rank"))
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     whole = fit(Comparing(), joined(data(8 * STEPS), 8))
     for name, expected in whole.state_dict().items():

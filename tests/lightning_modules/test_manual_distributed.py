@@ -70,11 +70,11 @@ def rank_main(rank, port, out):
     torch.save(fit(list(data()[rank::2]), devices=2, strategy="ddp"), f"{out}{rank}.pt")
 
 
-def test_two_ranks_are_one_process_with_the_joined_batch(tmp_path):
+def test_two_ranks_are_one_process_with_the_joined_batch(tmp_path, run_ranks):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torch.multiprocessing.spawn(rank_main, (port, str(tmp_path / "rank")), nprocs=2)
+    run_ranks(rank_main, port, str(tmp_path / "rank"))
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     # Interleaved, so that the halves of the joined batch are halves of both ranks' batches.
     pairs = zip(data()[::2], data()[1::2], strict=True)

@@ -6,7 +6,6 @@ import gc
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
@@ -319,8 +318,8 @@ def rank_main(rank, store, out):
     dist.destroy_process_group()
 
 
-def test_two_ranks_give_the_values_of_one(tmp_path):
-    mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+def test_two_ranks_give_the_values_of_one(tmp_path, run_ranks):
+    run_ranks(rank_main, str(tmp_path / "store"), str(tmp_path / "out"))
     single = make()
     single.update(**fields(artist=torch.arange(N) % 3, prompt=fields()["artist"]))
     single = single.compute()

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
 
 from metrics.artfid import ArtFID
@@ -164,8 +163,8 @@ def rank_main(rank, store, out):
     dist.destroy_process_group()
 
 
-def test_ranks_share_the_references(tmp_path):
-    mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+def test_ranks_share_the_references(tmp_path, run_ranks):
+    run_ranks(rank_main, str(tmp_path / "store"), str(tmp_path / "out"))
     expected = both_ways(EVERY.split(4))
     assert expected["fid alone"][1:] == [30, STYLES]
     for rank in range(2):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
 
 from lightning_modules.errors import ImpastoError
@@ -327,8 +326,8 @@ def rank_main(rank, store, out):
     dist.destroy_process_group()
 
 
-def test_two_ranks_give_the_value_of_one(tmp_path):
-    mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+def test_two_ranks_give_the_value_of_one(tmp_path, run_ranks):
+    run_ranks(rank_main, str(tmp_path / "store"), str(tmp_path / "out"))
     metrics, table = measured(0, 7)
     for rank in range(2):
         for values, joined in torch.load(tmp_path / f"out.{rank}").values():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
 
 from metrics.chamfer import ColorChamfer
@@ -84,8 +83,8 @@ def rank_main(rank, store, out):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_two_ranks_give_the_value_of_one(tmp_path):
-    mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+def test_two_ranks_give_the_value_of_one(tmp_path, run_ranks):
+    run_ranks(rank_main, str(tmp_path / "store"), str(tmp_path / "out"))
     metrics = measured(0, 7)
     expected = {name: float(metric.compute()) for name, metric in metrics.items()}
     expected |= {"curve": float(metrics["halo"].profile().truth[0]), "left out": 1}

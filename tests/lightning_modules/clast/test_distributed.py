@@ -46,7 +46,9 @@ def painting(number):
 
 
 @pytest.mark.slow
-def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(small_clast, joined, tmp_path):
+def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(
+    small_clast, joined, tmp_path, run_ranks
+):
     batches = [painting(number) for number in range(PARTS * STEPS)]
 
     def build(**settings):
@@ -64,7 +66,7 @@ def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     out = str(tmp_path / "rank")
-    torch.multiprocessing.spawn(rank_main, (port, build(effective_batch=SIZE * PARTS), batches, out), nprocs=2)
+    run_ranks(rank_main, port, build(effective_batch=SIZE * PARTS), batches, out)
     first, second = (torch.load(f"{out}{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
 

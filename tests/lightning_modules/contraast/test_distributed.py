@@ -69,19 +69,19 @@ def rank_main(rank, port, model, batches, out):
     torch.save(trained, f"{out}{rank}.pt")
 
 
-def on_two_ranks(model, batches, out):
+def on_two_ranks(run_ranks, model, batches, out):
     """Train on two ranks that take the batches in turn, and return the weights of the first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torch.multiprocessing.spawn(rank_main, (port, model, batches, out), nprocs=2)
+    run_ranks(rank_main, port, model, batches, out)
     first, second = (torch.load(f"{out}{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
     return first
 
 
 @pytest.mark.slow
-def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch, monkeypatch, tmp_path):
+def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch, monkeypatch, tmp_path, run_ranks):
     # Adam would turn the rounding noise of gradients that are truly 0 into steps of full length.
     sgd = partial(torch.optim.SGD, lr=1e-3, momentum=0.9)
     batches = [batch(2, seed=n) for n in range(2 * STEPS)]
@@ -91,7 +91,7 @@ def test_two_ranks_that_gather_train_like_one_with_the_joined_batch(small, batch
         model.make_optimizer = model.make_discriminator_optimizer = sgd
         return model
 
-    apart = on_two_ranks(build(), batches, str(tmp_path / "rank"))
+    apart = on_two_ranks(run_ranks, build(), batches, str(tmp_path / "rank"))
     alone = build()
     start = {name: p.detach().clone() for name, p in alone.named_parameters() if p.requires_grad}
     monkeypatch.setattr(alone, "arrange", two_groups)
@@ -113,7 +113,9 @@ def four_groups(half):
 
 
 @pytest.mark.slow
-def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(small, batch, monkeypatch, tmp_path):
+def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(
+    small, batch, monkeypatch, tmp_path, run_ranks
+):
     sgd = partial(torch.optim.SGD, lr=1e-3, momentum=0.9)
     batches = [batch(2, seed=n) for n in range(4 * STEPS)]
 
@@ -122,7 +124,7 @@ def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(
         model.make_optimizer = model.make_discriminator_optimizer = sgd
         return model
 
-    apart = on_two_ranks(build(effective_batch=16), batches, str(tmp_path / "rank"))
+    apart = on_two_ranks(run_ranks, build(effective_batch=16), batches, str(tmp_path / "rank"))
     alone = build()
     start = {name: p.detach().clone() for name, p in alone.named_parameters() if p.requires_grad}
     monkeypatch.setattr(alone, "arrange", four_groups)
@@ -134,13 +136,13 @@ def test_two_ranks_with_an_effective_batch_train_like_one_with_the_joined_batch(
 
 
 @pytest.mark.slow
-def test_ranks_agree_about_the_paintings_that_standardise_manners(small, batch, tmp_path):
+def test_ranks_agree_about_the_paintings_that_standardise_manners(small, batch, tmp_path, run_ranks):
     sgd = partial(torch.optim.SGD, lr=1e-3)
     batches = [batch(2, seed=n) for n in range(2 * STEPS)]
     loss = LossWeights(texture=0.5, manner_contrast=0.5)
     model = small(gather=True, texture=Texture((3, 4, 5), 6), loss=loss, critic_optimizer=sgd).double()
     model.make_optimizer = model.make_discriminator_optimizer = sgd
-    apart = on_two_ranks(model, batches, str(tmp_path / "rank"))
+    apart = on_two_ranks(run_ranks, model, batches, str(tmp_path / "rank"))
     manner = model.generator.manner
     seen = torch.cat([manner.measure(model.encoder(data.style.double(), MANNER_LAYERS)) for data in batches])
     assert torch.allclose(apart["manner.mean"], seen.mean(0))

@@ -2,7 +2,6 @@
 
 import torch
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
 from lightning_modules.losses.distributed import gather_with_gradient, rank_offset
@@ -70,8 +69,8 @@ def rank_main(rank, store, out):
     dist.destroy_process_group()
 
 
-def test_two_ranks_equal_one_process(tmp_path):
-    mp.spawn(rank_main, (str(tmp_path / "store"), str(tmp_path / "out.pt")), nprocs=2)
+def test_two_ranks_equal_one_process(tmp_path, run_ranks):
+    run_ranks(rank_main, str(tmp_path / "store"), str(tmp_path / "out.pt"))
     for (lengths, _), averages in zip(CASES, torch.load(tmp_path / "out.pt"), strict=True):
         inputs, labels = batch(lengths)
         weight = head()

@@ -70,7 +70,7 @@ def rank_main(rank, port, model, batches, out):
 @pytest.mark.slow
 @pytest.mark.parametrize("each", [1, 2], ids=["gathered", "effective"])
 def test_two_ranks_that_contrast_train_like_one_with_the_joined_batch(
-    small, batch, joined, monkeypatch, tmp_path, each
+    small, batch, joined, monkeypatch, tmp_path, run_ranks, each
 ):
     # Adam would turn the rounding noise of gradients that are truly 0 into steps of full length.
     sgd, groups = partial(torch.optim.SGD, lr=1e-3, momentum=0.9), 2 * each
@@ -86,7 +86,7 @@ def test_two_ranks_that_contrast_train_like_one_with_the_joined_batch(
         port = str(free.getsockname()[1])
     # Of every micro-batch come four stylised pictures.
     apart = build(gather=True) if each == 1 else build(effective_batch=4 * groups)
-    torch.multiprocessing.spawn(rank_main, (port, apart, batches, str(tmp_path / "rank")), nprocs=2)
+    run_ranks(rank_main, port, apart, batches, str(tmp_path / "rank"))
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import multiprocessing, nn
+from torch import nn
 
 from lightning_modules.optim.ranks import average_over_ranks
 from lightning_modules.optim.roles import RoleGradients
@@ -98,8 +98,8 @@ def of_a_rank(rank, folder):
     torch.distributed.destroy_process_group()
 
 
-def test_two_ranks_combine_what_one_process_with_the_joined_batch_does(tmp_path):
-    multiprocessing.spawn(of_a_rank, (str(tmp_path),), nprocs=2)
+def test_two_ranks_combine_what_one_process_with_the_joined_batch_does(tmp_path, run_ranks):
+    run_ranks(of_a_rank, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for one, other, theirs in zip(first["roles"], second["roles"], expected(inputs()), strict=True):
         assert torch.equal(one, other)

@@ -72,11 +72,11 @@ def rank_main(rank, port, equations, model, data, out):
     torch.save(result, f"{out}{rank}.pt")
 
 
-def on_two_ranks(*arguments, out):
+def on_two_ranks(run_ranks, *arguments, out):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torch.multiprocessing.spawn(rank_main, (port, *arguments, out), nprocs=2)
+    run_ranks(rank_main, port, *arguments, out)
     return [torch.load(f"{out}{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -93,11 +93,11 @@ def scales(model, terms, pictures):
 
 
 @pytest.mark.slow
-def test_a_step_on_two_ranks_is_that_of_the_equations_over_the_joined_batch(build, equations, tmp_path):
+def test_a_step_on_two_ranks_is_that_of_the_equations_over_the_joined_batch(build, equations, tmp_path, run_ranks):
     clast, rate = build(prototype_shrinkage=4.0, mixture_fraction=0.5, noise=True), 1e-3
     clast.make_optimizer = partial(torch.optim.SGD, lr=rate)
     data = equations.batch(artists=(0, 1, 0, 1))
-    one, other = on_two_ranks(equations, clast, data, out=str(tmp_path / "rank"))
+    one, other = on_two_ranks(run_ranks, equations, clast, data, out=str(tmp_path / "rank"))
     assert all(torch.equal(weights, other["after"][name]) for name, weights in one["after"].items())
     assert not torch.equal(one["draws"]["warps"], other["draws"]["warps"]), "both ranks drew the same"
 
