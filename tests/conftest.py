@@ -17,7 +17,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
 
 # Ranks are forked from a process that has imported what takes seconds, and computed nothing that a fork would break.
-multiprocessing.set_forkserver_preload(["lightning_modules", "lightning.pytorch", "torchmetrics"])
+multiprocessing.set_forkserver_preload(["lightning_modules", "experiments.training", "torchmetrics", "open_clip"])
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SMALL_DATA = """

@@ -1,8 +1,8 @@
 """A run that dies by kill -9 continues with --ckpt_path last, to the same bits as one that was left alone."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -45,16 +45,27 @@ trainer:
 """
 
 
+def command(arguments, folder, log):
+    """Be `impasto` with these arguments, in a process that was forked for it."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 2)
+    os.chdir(FOLDER.parent)
+    sys.path.insert(0, str(folder))
+    sys.argv = ["impasto", *arguments]
+    from experiments.cli import run
+
+    run()
+
+
 def fit(folder, options, *more):
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "experiments", "fit", *options, f"--runs_dir={folder}/runs", *more],
-        cwd=FOLDER.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split()])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """Return how the run ended and what it said."""
+    log = folder / "stderr.txt"
+    arguments = ["fit", *options, f"--runs_dir={folder}/runs", *more]
+    process = multiprocessing.get_context("forkserver").Process(target=command, args=(arguments, folder, log))
+    process.start()
+    process.join(600)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode, log.read_text()
 
 
 @pytest.mark.slow
@@ -65,14 +76,14 @@ def test_a_killed_run_continues_to_the_same_weights(learner, tiny, tmp_path):
     saving.write_text(SAVING)
     dying.write_text(DYING)
 
-    straight = fit(tmp_path, tiny(learner, saving), "--run_name=straight")
-    assert straight.returncode == 0, straight.stderr
-    killed = fit(tmp_path, tiny(learner, saving, dying), "--run_name=killed")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    code, said = fit(tmp_path, tiny(learner, saving), "--run_name=straight")
+    assert code == 0, said
+    code, said = fit(tmp_path, tiny(learner, saving, dying), "--run_name=killed")
+    assert code == -signal.SIGKILL, said
     last = {name: tmp_path / "runs" / learner / name / "checkpoints" / "last.ckpt" for name in ("straight", "killed")}
     assert torch.load(last["killed"], weights_only=True)["global_step"] == 6
-    again = fit(tmp_path, tiny(learner, saving), "--run_name=killed", "--ckpt_path=last")
-    assert again.returncode == 0, again.stderr
+    code, said = fit(tmp_path, tiny(learner, saving), "--run_name=killed", "--ckpt_path=last")
+    assert code == 0, said
 
     one, other = (torch.load(last[name], weights_only=True) for name in ("straight", "killed"))
     assert one["global_step"] == other["global_step"] == 11
