@@ -8,6 +8,7 @@ to be had, else embedded, and says once which. A model of several networks asks 
 
 from lightning_modules.weights.choice import Need, WeightsSource, resolve
 from lightning_modules.weights.clip import load_clip, need_clip
+from lightning_modules.weights.diffusion import LatentDiffusion, load_diffusion, need_diffusion, pipeline_of
 from lightning_modules.weights.dinov2 import dinov2_installed, load_dinov2
 from lightning_modules.weights.files import EMBEDDED
 from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
@@ -18,6 +19,7 @@ __all__ = [
     "EMBEDDED",
     "LPIPS",
     "InceptionVariant",
+    "LatentDiffusion",
     "Need",
     "VGGVariant",
     "WeightsSource",
@@ -25,13 +27,16 @@ __all__ = [
     "load_artist_classifier",
     "load_clip",
     "load_csd",
+    "load_diffusion",
     "load_dinov2",
     "load_inception",
     "load_lpips",
     "load_vgg",
     "load_vgg16_state",
     "need_clip",
+    "need_diffusion",
     "need_lpips",
     "need_vgg",
+    "pipeline_of",
     "resolve",
 ]
