@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,6 +12,8 @@ from datamodules.batches import AUGMENTATION, Draw, Sample
 from datamodules.pictures import PictureStore, Pixels, centre_crop, random_crop
 from datamodules.sources import Content, Painting
 from lightning_modules.errors import ImpastoError
+
+Item = TypeVar("Item")
 
 
 class Crop(NamedTuple):
@@ -216,6 +218,13 @@ def evaluation_pairs(
     if any(pair.mask is None for pair in pairs):
         pairs = [pair._replace(mask=None) for pair in pairs]
     return pairs
+
+
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """Take some items, as far apart from each other as there are; None takes all."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[int(position)] for position in np.linspace(0, len(items) - 1, count).round()]
 
 
 def _of_other_contents(works: Sequence[Painting], content: Content) -> list[Painting]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from datamodules.folders import list_files, note_left_out
 from datamodules.images import is_image_name, list_images
@@ -20,7 +20,15 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed, identity, shown
 
 Split = Literal["train", "val", "test"]
-Item = TypeVar("Item", "Content", "Painting")
+Item = TypeVar("Item", bound="Filed")
+
+
+class Filed(Protocol):
+    """What lies in a file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
 
 
 class Content(NamedTuple):
@@ -115,7 +123,7 @@ class ImageFolder(ContentSource):
         everything = self._own(self._list(self.root))
         if self.val_root is not None:
             return everything
-        train, held_out = _hold_out(everything, self.holdout)
+        train, held_out = hold_out(everything, self.holdout)
         return train if split == "train" else held_out
 
     def _own(self, everything: list[Content]) -> list[Content]:
@@ -164,7 +172,7 @@ class WikiArt(StyleSource):
         chosen = self._chosen(paintings_by_artist(self.root))
         listed: list[Painting] = []
         for artist in sorted(chosen):
-            train, held_out = _hold_out(chosen[artist], self.holdout)
+            train, held_out = hold_out(chosen[artist], self.holdout)
             listed += train if split == "train" else held_out
         return listed
 
@@ -327,8 +335,13 @@ def _checked_share(share: float) -> float:
     return share
 
 
-def _hold_out(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
-    """Split by a hash of the names; both parts keep the order, and the whole serves as both where it is too small."""
+def hold_out(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Split by a hash of the names; both parts keep the order, and the whole serves as both where it is too small.
+
+    Args:
+        items: In a fixed order.
+        share: Of the second part, in [0, 1).
+    """
     if share == 0 or len(items) < 2:
         return items, items
     count = min(math.ceil(len(items) * share), len(items) - 1)

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from datamodules.batches import ArtistBatches, ResumableLoader, Sample, worker_options
 from datamodules.pictures import PictureStore, UnreadablePictureWarning
-from datamodules.samples import Crop, EvaluationSamples, TrainingSamples, evaluation_pairs
-from datamodules.sources import Content, ContentSource, ProceduralArt, Split, StyleSource
+from datamodules.samples import Crop, EvaluationSamples, TrainingSamples, evaluation_pairs, spread
+from datamodules.sources import ContentSource, ProceduralArt, Split, StyleSource
 from lightning_modules.errors import ImpastoError
 
 SMALLEST = 16
@@ -210,7 +209,7 @@ class StyleTransferDataModule(LightningDataModule):
 
     def _evaluation_samples(self, split: Split) -> EvaluationSamples:
         pairs = evaluation_pairs(
-            _spread(self.content.contents(split), self.val_contents),
+            spread(self.content.contents(split), self.val_contents),
             self.style.paintings(split),
             self.style.paintings("train"),
             self.artists,
@@ -267,9 +266,3 @@ def _check_least(**given: tuple[int | None, int]) -> None:
     for name, (value, least) in given.items():
         if value is not None and value < least:
             raise ImpastoError(f"{name} is {value}, and must be at least {least}.")
-
-
-def _spread(contents: Sequence[Content], count: int | None) -> list[Content]:
-    if count is None or count >= len(contents):
-        return list(contents)
-    return [contents[int(position)] for position in np.linspace(0, len(contents) - 1, count).round()]

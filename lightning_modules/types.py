@@ -85,6 +85,53 @@ class JobBatch(NamedTuple):
     true_mask: Tensor | None = None
 
 
+class TripletBatch(NamedTuple):
+    """One batch of positives with their anchors and negatives, for methods that learn a style in words from them.
+
+    Roles are always in the order positive, anchor, negative. A positive and its negative show the same thing; the
+    anchor shows another picture of the positive's style.
+
+    Attributes:
+        picture: Numbers of positive, anchor and negative in the data module's ``pictures``, ``(B, 3)``, int64.
+        flip: Which of them are mirrored left and right, ``(B, 3)``, bool.
+        caption: The positive's prompt, with the style's placeholder.
+        anchor_caption: The anchor's prompt.
+        negative_caption: The negative's: the same as ``caption``, or one that denies the style.
+        artist: Index into the data module's ``artists``, which are the styles to learn, ``(B,)``, int64.
+        prompt: The same as ``caption``.
+        index: Number of the sample in the stream of all batches, ``(B,)``, int64.
+        images: ``(B, 3, 3, S, S)``, RGB in [0, 1], mirrored as ``flip`` says, roles first; None where the data module's
+            ``decode`` is off.
+    """
+
+    picture: Tensor
+    flip: Tensor
+    caption: list[str]
+    anchor_caption: list[str]
+    negative_caption: list[str]
+    artist: Tensor
+    prompt: list[str]
+    index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
+    images: Tensor | None = None
+
+
+class PromptBatch(NamedTuple):
+    """One batch of prompts to draw, beside real pictures of their styles.
+
+    Attributes:
+        prompt: What to draw, with the style's placeholder.
+        artist: Index into the data module's ``artists``, ``(B,)``, int64.
+        index: Position of the sample in its split, ``(B,)``, int64; a padded sampler repeats an index.
+        style: The held-out picture that the prompt describes, ``(B, 3, S, S)``, RGB in [0, 1]: what is drawn has its
+            style, not its layout.
+    """
+
+    prompt: list[str]
+    artist: Tensor
+    index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
+    style: Tensor
+
+
 class Stylization(TypedDict):
     """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1].
 

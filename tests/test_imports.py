@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
-LEAVES = tuple(f"lightning_modules.{name}" for name in ("types", "errors", "files", "paths"))
+LEAVES = tuple(f"lightning_modules.{name}" for name in ("types", "errors", "files", "paths", "prompts"))
 NETWORKS = ("lightning_modules.networks", "lightning_modules.weights")
 TOOLBOX = (
     *LEAVES,
