@@ -180,14 +180,12 @@ def main(args: argparse.Namespace) -> int:
     from experiments.painting.painter import Painter, paint_folder
     from experiments.painting.plan import check_targets, is_video, plan
     from experiments.progress import file_progress
-    from lightning_modules.paths import refuse_overwriting
 
     _check(args)
     jobs = plan(args.content, args.out)
-    check_targets(jobs, args.heatmap, _read(args))
     painter = Painter(args, any(is_video(source) for source, _ in jobs))
     beside = [path for _, target in jobs for path in painter.beside(target)]
-    refuse_overwriting([*(target for _, target in jobs), *beside], [*(source for source, _ in jobs), *_read(args)])
+    check_targets(jobs, args.heatmap, beside, _read(args))
     with file_progress() as progress:
         done = paint_folder(jobs, painter, progress) if args.content.is_dir() else painter.paint(*jobs[0], progress)
     if not done:

@@ -66,18 +66,19 @@ def _target(path: Path) -> Path:
     return path.with_name(path.name + (".mp4" if is_video(path) else ".png"))
 
 
-def check_targets(jobs: list[Job], heatmap: Path | None, read: Iterable[Path]) -> None:
+def check_targets(jobs: list[Job], heatmap: Path | None, beside: Iterable[Path], read: Iterable[Path]) -> None:
     """Refuse to write over anything that the command reads, or two results to one place.
 
     Args:
         jobs: What is painted and where it goes.
         heatmap: Where the heat map goes; None where none is asked for.
+        beside: What may be written beside the paintings.
         read: The other files that the command reads, such as style and checkpoint.
 
     Raises:
         ImpastoError: If a file would be lost, or there is no heat map of such a content.
     """
-    targets = [target for _, target in jobs]
+    targets = [*(target for _, target in jobs), *beside]
     if heatmap is not None:
         _check_heatmap(heatmap, jobs[0][0])
         targets.append(heatmap)

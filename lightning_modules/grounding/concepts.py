@@ -4,17 +4,8 @@ import torch
 from torch import Tensor
 
 from lightning_modules.grounding.hub import Loaded
-from lightning_modules.grounding.regions import (
-    NotFoundError,
-    Region,
-    at_size,
-    box_around,
-    cleaned,
-    region_of,
-    to_bytes,
-    working_copy,
-)
-from lightning_modules.grounding.spatial import choose, take_apart
+from lightning_modules.grounding.instances import Instance, meant
+from lightning_modules.grounding.regions import Region, at_size, box_around, cleaned, region_of, to_bytes, working_copy
 
 
 class SAM3:
@@ -35,18 +26,15 @@ class SAM3:
         if self._seen is None or self._seen[0] is not image:
             self._seen = (image, working_copy(image)[0])
         small = self._seen[1]
-        spatial = take_apart(phrase)
-        masks, scores = self._instances(small, spatial.noun)
-        anchor = None if spatial.anchor is None else box_around(self._instances(small, spatial.anchor)[0][0])
-        boxes = [box_around(mask) for mask in masks]
-        chosen = choose(boxes, scores, spatial, (small.shape[-2], small.shape[-1]), anchor)
-        if not chosen:
-            raise NotFoundError(f"Of {len(boxes)} times '{spatial.noun}' in the picture, none is the '{phrase}'.")
+        instances = meant(phrase, lambda noun: self._instances(small, noun), small.shape[-2:], self._name)
         size = (image.shape[-2], image.shape[-1])
-        return [region_of(at_size(cleaned(masks[n]), size), scores[n], self._name) for n in chosen]
+        return [
+            region_of(at_size(cleaned(mask), size), score, self._name)
+            for _, score, mask in instances
+            if mask is not None
+        ]
 
-    def _instances(self, image: Tensor, noun: str) -> tuple[list[Tensor], list[float]]:
-        """Return masks ``(1, h, w)`` and scores of all that a noun names, the surest first."""
+    def _instances(self, image: Tensor, noun: str) -> list[Instance]:
         inputs = self._processor(images=to_bytes(image), text=noun, return_tensors="pt").to(self._model.device)
         with torch.no_grad():
             output = self._model(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
@@ -54,7 +42,5 @@ class SAM3:
             output, threshold=self._threshold, target_sizes=[tuple(image.shape[-2:])]
         )[0]
         pairs = zip(found["masks"].float().cpu(), found["scores"].tolist(), strict=True)
-        pairs_left = sorted(((mask[None], score) for mask, score in pairs if mask.any()), key=lambda pair: -pair[1])
-        if not pairs_left:
-            raise NotFoundError(f"There is no '{noun}' in the picture, as far as {self._name} can tell.")
-        return [mask for mask, _ in pairs_left], [score for _, score in pairs_left]
+        instances = [Instance(box_around(mask[None]), score, mask[None]) for mask, score in pairs if mask.any()]
+        return sorted(instances, key=lambda instance: -instance.score)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lightning_modules.grounding.hub import Loaded
-from lightning_modules.grounding.regions import Box, NotFoundError, Region, to_bytes, working_copy
+from lightning_modules.grounding.instances import Instance, meant
+from lightning_modules.grounding.regions import Box, Region, to_bytes, working_copy
 from lightning_modules.grounding.segmenters import Hint, Segmenter
-from lightning_modules.grounding.spatial import choose, take_apart
 
 LARGEST = 1333
 """Longest side, in pixels, that the model sees."""
@@ -37,19 +37,15 @@ class GroundingDINO:
 
     def ground(self, image: Tensor, phrase: str) -> list[Region]:
         """Return regions: see `Grounder`."""
-        spatial = take_apart(phrase)
-        boxes, scores = self._detect(image, spatial.noun)
-        anchor = None if spatial.anchor is None else self._detect(image, spatial.anchor)[0][0]
-        chosen = choose(boxes, scores, spatial, (image.shape[-2], image.shape[-1]), anchor)
-        if not chosen:
-            raise NotFoundError(f"Of {len(boxes)} times '{spatial.noun}' in the picture, none is the '{phrase}'.")
-        return [self._region(image, boxes[number], scores[number]) for number in chosen]
+        size = (image.shape[-2], image.shape[-1])
+        instances = meant(phrase, lambda noun: self._detect(image, noun), size, self._name)
+        return [self._region(image, instance.box, instance.score) for instance in instances]
 
     def _region(self, image: Tensor, box: Box, score: float) -> Region:
         region = self._segmenter.segment(image, Hint(box))
         return region._replace(source=f"{self._name} + {region.source}", box=box, score=score)
 
-    def _detect(self, image: Tensor, noun: str) -> tuple[list[Box], list[float]]:
+    def _detect(self, image: Tensor, noun: str) -> list[Instance]:
         small, scale = working_copy(image, LARGEST)
         inputs = self._processor(images=to_bytes(small), text=[[noun.replace(".", " ")]], return_tensors="pt")
         inputs = inputs.to(self._model.device)
@@ -64,10 +60,7 @@ class GroundingDINO:
         )[0]
         boxes = [(x0 / scale, y0 / scale, x1 / scale, y1 / scale) for x0, y0, x1, y1 in found["boxes"].tolist()]
         scores = found["scores"].tolist()
-        kept = distinct(boxes, scores)
-        if not kept:
-            raise NotFoundError(f"There is no '{noun}' in the picture, as far as {self._name} can tell.")
-        return [boxes[number] for number in kept], [scores[number] for number in kept]
+        return [Instance(boxes[number], scores[number]) for number in distinct(boxes, scores)]
 
 
 def distinct(boxes: Sequence[Box], scores: Sequence[float]) -> list[int]:

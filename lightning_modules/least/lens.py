@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.least.words import mean_vector
 from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.vgg import VGGEncoder
 
@@ -44,10 +45,9 @@ class Lens(NamedTuple):
             maps: Mapping[str, Tensor] = self.vgg(images, layers)
         return {name: as_computed(map_, images) for name, map_ in maps.items()}
 
-    @torch.no_grad()
     def words(self, text: str, templates: Sequence[str]) -> Tensor:
         """Return the mean vector of a text in all templates, ``(1, D)``."""
-        return self.clip.encode_text([template.format(text) for template in templates]).mean(0, keepdim=True)
+        return mean_vector(self.clip, [template.format(text) for template in templates])
 
 
 def as_computed(values: Tensor, like: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 import csv
 
 import pytest
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
+from stub_judges import Distance, Encoder, RedGreenBlue
 from torch import nn
 
 from callbacks.region_metrics import REGION_BASELINES, REGION_INPUTS, region_metrics
@@ -12,30 +12,6 @@ from callbacks.style_metrics import StyleMetrics
 from callbacks.stylization_grid import StylizationGrid
 from datamodules.local_style import LocalStyleDataModule
 from lightning_modules.types import Stylization
-
-ARTISTS = ("Ada Stipple", "Bo Hatch", "Cy Wash")
-
-
-class Encoder(nn.Module):
-    source = "embedded"
-
-    def forward(self, images, layers):
-        return dict.fromkeys(layers, images)
-
-
-class Distance(nn.Module):
-    source = "random"
-
-    def forward(self, a, b):
-        return (a - b).abs().mean((1, 2, 3))
-
-
-class RedGreenBlue(nn.Module):
-    artists = ARTISTS
-    source = "embedded"
-
-    def forward(self, images):
-        return images.mean((2, 3)) + torch.tensor([0.0, 0.0, 0.01])  # a grey picture is Cy's
 
 
 class Reddening(LightningModule):
@@ -60,7 +36,8 @@ class Reddening(LightningModule):
 def measured(tmp_path_factory, quiet_trainer):
     """Validate three jobs twice; return the values of both, the callback, and the rows of the second."""
     folder = tmp_path_factory.mktemp("regions")
-    for name, colour in {"grey": (51, 51, 51), "red": (115, 51, 51), "green": (51, 115, 51)}.items():
+    # The photograph is a little blue, which is Cy's.
+    for name, colour in {"grey": (51, 51, 54), "red": (115, 51, 54), "green": (51, 115, 54)}.items():
         Image.new("RGB", (32, 32), colour).save(folder / f"{name}.png")
     lines = ["image,style,region,box,truth", 'grey.png,Ada Stipple,sky,"0,0,32,16",red.png']
     lines += ['grey.png,Bo Hatch,sea,"0,16,16,32",green.png', 'grey.png,Ada Stipple,boat,"8,8,16,16",red.png']

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
+from stub_judges import ARTISTS, Distance, Encoder, RedGreenBlue
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,30 +24,7 @@ from lightning_modules.weights import dinov2
 from metrics.perceptual import PerceptualDistance
 from metrics.set_distance import SetMetric
 
-ARTISTS = ("Ada Stipple", "Bo Hatch", "Cy Wash")
 SIDE = 32
-
-
-class Encoder(nn.Module):
-    source = "embedded"
-
-    def forward(self, images, layers):
-        return {layer: nn.functional.avg_pool2d(images, 2**i) for i, layer in enumerate(layers)}
-
-
-class Distance(nn.Module):
-    source = "random"
-
-    def forward(self, a, b):
-        return (a - b).abs().mean((1, 2, 3))
-
-
-class RedGreenBlue(nn.Module):
-    artists = ARTISTS
-    source = "embedded"
-
-    def forward(self, images):
-        return images.mean((2, 3))
 
 
 class Paintings(Dataset):

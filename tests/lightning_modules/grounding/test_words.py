@@ -10,8 +10,9 @@ import lightning_modules.grounding.llava as llava_module
 from lightning_modules.grounding.concepts import SAM3
 from lightning_modules.grounding.detection import GroundingDINO, distinct, overlap
 from lightning_modules.grounding.hub import load
+from lightning_modules.grounding.instances import Instance
 from lightning_modules.grounding.llava import QUERIES, STRICT, LLaVA
-from lightning_modules.grounding.regions import NotFoundError
+from lightning_modules.grounding.regions import NotFoundError, box_around
 from lightning_modules.grounding.segmenters import FeatheredBox
 from lightning_modules.grounding.stuff import CLIPSeg, guided
 
@@ -108,13 +109,16 @@ def test_grounding_dino_runs(photo, tiny):
 class Detections(GroundingDINO):
     """Finds two chairs and a sofa between them."""
 
-    BOXES: ClassVar = {"chair": ([(60, 10, 80, 30), (5, 10, 25, 30)], [0.9, 0.6]), "sofa": ([(30, 10, 50, 30)], [0.8])}
+    FOUND: ClassVar = {
+        "chair": [Instance((60, 10, 80, 30), 0.9), Instance((5, 10, 25, 30), 0.6)],
+        "sofa": [Instance((30, 10, 50, 30), 0.8)],
+    }
 
     def __init__(self):
         super().__init__(silent(), FeatheredBox())
 
     def _detect(self, image, noun):
-        return self.BOXES[noun]
+        return self.FOUND[noun]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +207,8 @@ def test_geometry_chooses_among_instances(photo):
         def _instances(self, image, noun):
             masks = torch.zeros(2, 1, 60, 90)
             masks[0, :, 10:30, 60:80] = masks[1, :, 10:30, 5:25] = 1
-            return list(masks), [0.9, 0.6]
+            boxes = map(box_around, masks)
+            return [Instance(*found) for found in zip(boxes, (0.9, 0.6), masks, strict=True)]
 
     [region] = Instances(silent()).ground(photo, "leftmost dog")
     assert region.box == (5, 10, 25, 30)

@@ -15,6 +15,7 @@ from lightning_modules.networks.clip import CLIPEncoder
 from lightning_modules.networks.vgg import VGGConfig, VGGEncoder, VGGTrunk
 
 CLIP_SIDE = 32
+SIZE = (40, 56)
 
 
 class Letters:
@@ -106,3 +107,38 @@ def small(monkeypatch):
         return LEAST(partial(torch.optim.Adam, lr=5e-3), **(settings | arguments))
 
     return build
+
+
+@pytest.fixture
+def pictures():
+    """Return a function that makes random pictures."""
+
+    def make(count=1, size=SIZE, seed=0):
+        return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+    return make
+
+
+@pytest.fixture
+def region():
+    """Return a function that makes masks, none like the other."""
+
+    def make(count=1, size=SIZE):
+        mask = torch.zeros(count, 1, *size)
+        for number in range(count):
+            mask[number, :, 8 : 30 - number, 10 + 3 * number : 40] = 1
+        return mask
+
+    return make
+
+
+@pytest.fixture
+def in_float64():
+    """Return a function that takes rounding away: Adam's first steps are signs, also of what is nearly 0."""
+
+    def cast(*models):
+        for model in models:
+            model.load_loss_networks()
+            model.double()
+
+    return cast
