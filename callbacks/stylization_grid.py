@@ -1,7 +1,7 @@
 """StylizationGrid: a labelled picture of what the method does now, after every validation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ CAPTION = 22
 INK = (40, 40, 40)
 COLUMNS = {"content": "content", "mask": "region", "style": "condition", "stylized": "stylized", "truth": "truth"}
 """From field to column title, from left to right."""
+DRAWN = {"stylized": "drawn", "style": "by the artist", "truth": "truth"}
+"""The same of pictures that were drawn from words alone."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,21 @@ class Sample:
         artist: Label.
         prompt: Caption.
         notes: Captions of single pictures, by the same names, in place of ``prompt``.
+        index: Its position in its split, where it has one.
     """
 
     pictures: Mapping[str, Tensor]
     artist: int
     prompt: str
     notes: Mapping[str, str] = field(default_factory=dict)
+    index: int = -1
 
 
 class StylizationGrid(Callback):
     """Draw content | region | condition | stylized | truth into ``samples/<iteration>.png`` of the run, and log it.
 
-    A column that the validation does not bring is left out.
+    A column that the validation does not bring is left out. Where it brings no contents, the columns are drawn | what
+    other callbacks put beside it | a picture by the artist | truth.
 
     Args:
         samples: Rows; the artists take turns, whatever the order of the validation set.
@@ -55,11 +60,32 @@ class StylizationGrid(Callback):
         self.every_n_validations = every_n_validations
         self.cell = cell
         self._chosen: list[Sample] = []
+        self._beside: list[str] = []
         self._validations = 0
+
+    @property
+    def chosen(self) -> Sequence[Sample]:
+        """The rows so far; complete when a validation's epoch ends, and drawn thereafter."""
+        return self._chosen
+
+    def put_beside(self, title: str, pictures: Mapping[int, Tensor]) -> None:
+        """Add a column to this validation's grid, right of what the method made.
+
+        Args:
+            title: Of the column.
+            pictures: From a row's index to ``(3, H, W)``, RGB in [0, 1].
+        """
+        self._beside.append(title)
+        self._chosen = [
+            replace(row, pictures={**row.pictures, title: _bytes(pictures[row.index])})
+            if row.index in pictures
+            else row
+            for row in self._chosen
+        ]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Forget the last validation's samples."""
-        self._chosen = []
+        self._chosen, self._beside = [], []
 
     def on_validation_batch_end(
         self,
@@ -83,9 +109,15 @@ class StylizationGrid(Callback):
         if not self._chosen or (self._validations - 1) % self.every_n_validations or folder is None:
             return
         path = Path(folder) / "samples" / f"{trainer.global_step:06d}.png"
-        grid = draw_grid(self._chosen, self.cell)
+        grid = draw_grid(self._chosen, self.cell, self._titles())
         write_image(grid, path)
         log_picture(trainer, "samples", grid, path)
+
+    def _titles(self) -> dict[str, str]:
+        titles = COLUMNS if any("content" in row.pictures for row in self._chosen) else DRAWN
+        before = list(titles).index("stylized") + 1
+        names = [*list(titles)[:before], *self._beside, *list(titles)[before:]]
+        return {name: titles.get(name, name) for name in names}
 
 
 def log_picture(trainer: Trainer, name: str, picture: Tensor, path: Path) -> None:
@@ -100,10 +132,10 @@ def log_picture(trainer: Trainer, name: str, picture: Tensor, path: Path) -> Non
 def split(outputs: Any) -> list[Sample]:
     """Return the samples of a `Stylization`, in 8 bits and on the CPU."""
     there = {name: _bytes(outputs[name]) for name in COLUMNS if name in outputs}
-    captions = zip(outputs["artist"].tolist(), outputs["prompt"], strict=True)
+    captions = zip(outputs["artist"].tolist(), outputs["prompt"], outputs["index"].tolist(), strict=True)
     return [
-        Sample({name: pictures[row] for name, pictures in there.items()}, artist, prompt)
-        for row, (artist, prompt) in enumerate(captions)
+        Sample({name: pictures[row] for name, pictures in there.items()}, artist, prompt, index=index)
+        for row, (artist, prompt, index) in enumerate(captions)
     ]
 
 
@@ -163,6 +195,8 @@ def _captions(sample: Sample, columns: Sequence[str]) -> list[tuple[int, str, in
     """Return column, text and width in cells of what stands under a row."""
     if sample.notes:
         return [(columns.index(name), text, 1) for name, text in sample.notes.items()]
+    if columns[0] == "stylized":  # it was drawn from the prompt, under which all stand
+        return [(0, sample.prompt, len(columns))]
     under = min(1, len(columns) - 1)  # under the condition, where there is room for two cells
     return [(under, sample.prompt, min(2, len(columns) - under))]
 

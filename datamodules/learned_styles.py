@@ -81,7 +81,7 @@ class TripletSource(ABC):
 class StyleFolders(TripletSource):
     """One folder of pictures for each style, with captions as `datamodules.captions.list_captioned` finds them.
 
-    The negative of ``monet/a/b.jpg`` is ``monet-negatives/a/b.png``; where there is no folder ``monet-negatives``, it is
+    The negative of ``monet/a/b.jpg`` is ``monet-negatives/a/b.png``; where there is no such folder, it is
     ``negatives/a/b.png`` beside the folder ``monet``. `impasto prepare nsync` draws them.
 
     Args:
@@ -108,7 +108,7 @@ class StyleFolders(TripletSource):
         folders = _folders(roots)
         if not 0 <= holdout < 1:
             raise ImpastoError(f"holdout is a share in [0, 1), got {holdout}: 0.1 holds one in ten pictures out.")
-        self._roots = {artist_name(folder.resolve().name): folder for folder in folders}
+        self._roots = {artist_name(folder.absolute().name): folder for folder in folders}
         if not folders or len(self._roots) < len(folders):
             raise ImpastoError("Every style needs a folder of its own, and a name of its own: rename the folders.")
         self.holdout = holdout
@@ -122,10 +122,10 @@ class StyleFolders(TripletSource):
 
     def prepare(self, maker: NegativeMaker | None) -> None:
         """Draw the negatives that are missing."""
-        for name in self.names if maker is not None else ():
-            missing = [item for item in self._training(name) if item.negative is None or not item.negative.is_file()]
-            if maker is not None and missing:
-                maker.make([Wish(item.key, item.caption) for item in missing], self._negative_folder(name))
+        for name in self.names:
+            listed = self._training(name)
+            if maker is not None and _missing(listed):
+                maker.make([Wish(item.key, item.caption) for item in listed], self._negative_folder(name))
 
     def examples(self, style: str, split: Split) -> list[Example]:
         """List a style's pictures, sorted by path."""
@@ -144,14 +144,16 @@ class StyleFolders(TripletSource):
         return (everything, []) if style in self._tests else hold_out(everything, self.holdout)
 
     def _negative_folder(self, style: str) -> Path:
-        return self._negatives[style] if style in self._negatives else negative_folder(self._roots[style])
+        return self._negatives[style] if style in self._negatives else _found_negatives(self._roots[style])
 
     def _by_style(self, roots: Sequence[str] | str | None, what: str) -> dict[str, Path]:
         if roots is None:
             return {}
         folders = _folders(roots)
         if len(folders) != len(self._roots):
-            raise ImpastoError(f"There are {len(self._roots)} styles and {len(folders)} folders of {what}: give each one.")
+            raise ImpastoError(
+                f"There are {len(self._roots)} styles and {len(folders)} folders of {what}: give each one."
+            )
         return dict(zip(self._roots, folders, strict=True))
 
 
@@ -178,7 +180,9 @@ class ProceduralPainters(TripletSource):
         seed: int = 0,
     ) -> None:
         if not painters or len(set(painters)) < len(painters):
-            raise ImpastoError(f"ProceduralPainters needs some painters, each once, not {', '.join(painters) or 'none'}.")
+            raise ImpastoError(
+                f"ProceduralPainters needs some painters, each once, not {', '.join(painters) or 'none'}."
+            )
         self._painters = tuple(painters)
         self.art = ProceduralArt(root, size=size, contents_per_split=contents_per_split, seed=seed)
 
@@ -214,8 +218,15 @@ class ProceduralPainters(TripletSource):
 
 
 def negative_folder(images: Path) -> Path:
-    """Return where the negatives of a folder of pictures are, or should be."""
-    own, shared = images.resolve().with_name(f"{images.resolve().name}-{NEGATIVES}"), images.resolve().parent / NEGATIVES
+    """Return where the negatives of a folder of pictures belong: beside it, under its own name."""
+    named = images if images.name else images.absolute()
+    return named.with_name(f"{named.name}-{NEGATIVES}")
+
+
+def _found_negatives(images: Path) -> Path:
+    """Return the same, or the folder of the public code's layout where there is only that."""
+    own = negative_folder(images)
+    shared = own.with_name(NEGATIVES)
     return shared if shared.is_dir() and not own.is_dir() else own
 
 
@@ -226,10 +237,16 @@ def _captioned(folder: Path) -> list[Captioned]:
 
 
 def _with_negatives(examples: list[Example], remedy: str) -> list[Example]:
-    missing = [item.negative for item in examples if item.negative is None or not item.negative.is_file()]
+    missing = _missing(examples)
     if missing:
-        raise ImpastoError(f"{len(missing)} of {len(examples)} pictures have no negative, first {missing[0]}: {remedy}.")
+        raise ImpastoError(
+            f"{len(missing)} of {len(examples)} pictures have no negative, first {missing[0]}: {remedy}."
+        )
     return examples
+
+
+def _missing(examples: list[Example]) -> list[Path]:
+    return [item.negative for item in examples if item.negative is not None and not item.negative.is_file()]
 
 
 def _folders(roots: Sequence[str] | str) -> list[Path]:

@@ -211,8 +211,8 @@ class TripletDataModule(LightningDataModule):
         examples = self.style.examples(name, "train")
         if len(examples) < 2 and not self.anchor_may_repeat:
             raise ImpastoError(
-                f"{name} has one training picture only, {examples[0].path}, and an anchor is another one: add pictures, "
-                "or set data.anchor_may_repeat to true."
+                f"{name} has one training picture only, {examples[0].path}, and an anchor is another one: add "
+                "pictures, or set data.anchor_may_repeat to true."
             )
         return examples
 

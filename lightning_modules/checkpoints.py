@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import yaml
@@ -12,7 +12,10 @@ from jsonargparse import ArgumentParser
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment, check_sources, signature_of
+from lightning_modules.generation import GenerativeModule
 from lightning_modules.shipped import checkpoint_file, is_shipped, read_painter
+
+Kind = TypeVar("Kind", bound=Experiment)
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> StyleTransferModule:
@@ -26,11 +29,20 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Sty
         The module in evaluation mode.
 
     Raises:
-        ImpastoError: If the file is missing, unreadable, or was not written by this repo.
+        ImpastoError: If the file is missing, unreadable, was not written by this repo, or holds another kind of method.
     """
+    return _restored(path, device, StyleTransferModule)  # type: ignore[type-abstract]  # a base, not built itself
+
+
+def load_generator(path: str | Path, device: str | torch.device = "cpu") -> GenerativeModule:
+    """Rebuild a trained method that draws from words, as `load_checkpoint` does one that restyles pictures."""
+    return _restored(path, device, GenerativeModule)  # type: ignore[type-abstract]
+
+
+def _restored(path: str | Path, device: str | torch.device, kind: type[Kind]) -> Kind:
     checkpoint, recipe = _read(checkpoint_file(path))
     signature = signature_of(checkpoint, str(path))
-    module = build(recipe)
+    module = _built(recipe, kind)
     module.recipe = signature["recipe"]
     check_sources(signature, module.frozen_sources(), fit=False)
     module.load_state_dict(_spared(module, signature) | checkpoint["state_dict"])
@@ -74,23 +86,34 @@ def build(recipe: Mapping[str, Any]) -> StyleTransferModule:
     Raises:
         ImpastoError: If the recipe does not name a method, its arguments do not fit, or weights are missing.
     """
+    return _built(recipe, StyleTransferModule)  # type: ignore[type-abstract]
+
+
+def _built(recipe: Mapping[str, Any], kind: type[Kind]) -> Kind:
     found = class_of(recipe)
-    if issubclass(found, Experiment) and not issubclass(found, StyleTransferModule):
-        path = recipe["class_path"]
-        raise ImpastoError(f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest.")
+    if issubclass(found, Experiment) and not issubclass(found, kind):
+        raise ImpastoError(_unfit(str(recipe["class_path"]), found, kind))
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(StyleTransferModule, "model", required=True)
+    parser.add_subclass_arguments(kind, "model", required=True)
     try:
         config = parser.parse_object({"model": dict(recipe)})
     except Exception as error:
         raise ImpastoError(f"The model cannot be configured: {str(error).strip().splitlines()[-1]}") from error
     try:
-        return cast(StyleTransferModule, parser.instantiate(config).model)
+        return cast(Kind, parser.instantiate(config).model)
     except ValueError as error:
         # jsonargparse wraps what a constructor raises, such as missing weights, in pages of its own.
         if isinstance(error.__cause__, ImpastoError):
             raise error.__cause__ from None
         raise
+
+
+def _unfit(path: str, found: type[Experiment], kind: type[Experiment]) -> str:
+    if issubclass(found, GenerativeModule):
+        return f"{path} draws from words and restyles no pictures: give it to `impasto stylize --prompt`."
+    if issubclass(kind, GenerativeModule):
+        return f"{path} draws nothing from words: choose a checkpoint of a method that does."
+    return f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest."
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -35,12 +35,15 @@ class Experiment(ManualOptimization):
 
     Attributes:
         trains: Whether it learns from a training set; a method that does not is used without a checkpoint.
+        learns_by_heart: Whether it could learn one batch until hardly any loss is left; not where a few numbers steer a
+            frozen network.
         recipe: The module's own YAML, class and arguments; the command line sets it.
         settled: Arguments that left a choice, such as ``weights: auto``, with what the constructor chose; recipe and
             ``config.yaml`` state that, so that they mean the same on every machine.
     """
 
     trains: ClassVar[bool] = True
+    learns_by_heart: ClassVar[bool] = True
 
     def __init__(self, *, clip: float | None = None, accumulate: int = 1) -> None:
         super().__init__(clip=clip, accumulate=accumulate)

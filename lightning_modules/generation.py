@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.conditions import check_images
-from lightning_modules.controls import Control, Value, resolve_controls
+from lightning_modules.controls import Control, Value, preset, resolve_controls
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
 from lightning_modules.types import LabelledBatch, Stylization
@@ -47,20 +47,48 @@ class GenerativeModule(Experiment, ABC):
         clip: See `ManualOptimization`.
         accumulate: See `ManualOptimization`.
         validate_size: Height and width of the pictures that `validation_step` draws, in pixels.
+        controls: Values of some of the method's `controls`, for validation and for whoever gives no others.
 
     Attributes:
         controls: What a user may set beside prompt, size and seed.
+        offered: The same, with the defaults that the constructor was given.
         stride: Side lengths are multiples of this, in pixels.
+
+    Raises:
+        ImpastoError: If the size or a control does not fit.
     """
 
     controls: ClassVar[tuple[Control, ...]] = ()
     stride: ClassVar[int] = 8
 
     def __init__(
-        self, *, clip: float | None = None, accumulate: int = 1, validate_size: tuple[int, int] = (512, 512)
+        self,
+        *,
+        clip: float | None = None,
+        accumulate: int = 1,
+        validate_size: tuple[int, int] = (512, 512),
+        controls: Mapping[str, Value] | None = None,
     ) -> None:
         super().__init__(clip=clip, accumulate=accumulate)
+        self.offered = self.offers(controls)
         self.validate_size = self._checked_size(validate_size)
+
+    @classmethod
+    def offers(cls, given: Mapping[str, Value] | None = None) -> tuple[Control, ...]:
+        """Return all controls, with other defaults where they are given.
+
+        Raises:
+            ImpastoError: If one does not fit.
+        """
+        return preset(cls.controls, given, cls.__name__)
+
+    def adapter_state(self) -> dict[str, dict[str, Tensor]]:
+        """Return what a stock pipeline lacks to draw as this method does, style by style; empty where it lacks nothing.
+
+        From a style's placeholder to the tensors of its file: those of ``learned_embeds.safetensors``, which are one,
+        ``(V, D)``, of the placeholder's name, or those of ``pytorch_lora_weights.safetensors``.
+        """
+        return {}
 
     @final
     @torch.no_grad()
@@ -98,7 +126,7 @@ class GenerativeModule(Experiment, ABC):
             generators=self._generators(seed, len(texts)),
             content=None if content is None else content.to(self.device),
             strength=strength,
-            controls=resolve_controls(self.controls, controls, type(self).__name__),
+            controls=resolve_controls(self.offered, controls, type(self).__name__),
         )
         _check_content(order, len(texts))
         return self._draw(texts, order).float().clamp(0, 1)
@@ -113,9 +141,8 @@ class GenerativeModule(Experiment, ABC):
 
         What else the batch brings (``content``, ``style``, ``truth``) is handed on to the callbacks.
         """
-        seeds = [VALIDATION_SEED + number for number in batch.index.tolist()]
         output = Stylization(
-            stylized=self.generate(batch.prompt, size=self.validate_size, seed=seeds),
+            stylized=self.validation_pictures(batch.prompt, batch.index.tolist()),
             artist=batch.artist,
             prompt=batch.prompt,
             index=batch.index,
@@ -125,6 +152,11 @@ class GenerativeModule(Experiment, ABC):
             if value is not None:
                 output[name] = value
         return output
+
+    @final
+    def validation_pictures(self, prompts: Sequence[str], index: Sequence[int]) -> Tensor:
+        """Draw the prompts of samples as a validation does, given their positions in their split."""
+        return self.generate(prompts, size=self.validate_size, seed=[VALIDATION_SEED + number for number in index])
 
     @final
     def test_step(self, batch: LabelledBatch, batch_idx: int) -> Stylization:

@@ -1,5 +1,6 @@
 """Names of files: which of them mean one file, and how they are shown. No Lightning and no torch in here."""
 
+import re
 import unicodedata
 import uuid
 from collections.abc import Hashable, Iterable
@@ -54,6 +55,16 @@ def shown(text: Path | str) -> str:
         'caf\\xe9.jpg'
     """
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def slug(text: str, most: int = 80) -> str:
+    """Return a text as a name that any file system takes, of at most so many letters.
+
+    Examples:
+        >>> slug("A pond in the style of <ada-stipple>")
+        'a-pond-in-the-style-of-ada-stipple'
+    """
+    return re.sub(r"\W+", "-", text.casefold()).strip("-")[:most].rstrip("-") or "unnamed"
 
 
 def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Path]) -> None:

@@ -122,15 +122,61 @@ def small_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny(small_data):
+def small_triplets(tmp_path_factory):
+    """Return a function from a profile of a method that draws from words to such an overlay, with its styles."""
+    folder = tmp_path_factory.mktemp("triplets")
+
+    def make(profile):
+        placeholders = yaml.safe_load(profile.read_text())["model"]["init_args"]["placeholders"]
+        overlay = folder / f"{profile.parent.name}.yaml"
+        if not overlay.is_file():
+            roots = [write_style(folder / f"style-{number}", number) for number in range(len(placeholders))]
+            overlay.write_text(yaml.safe_dump(triplets(roots, placeholders)))
+        return overlay
+
+    return make
+
+
+def triplets(roots, placeholders):
+    """Return the overlay itself."""
+    folders = {"roots": roots, "holdout": 0.25}
+    data = {
+        "styles": {"class_path": "datamodules.learned_styles.StyleFolders", "init_args": folders},
+        "negatives": None, "size": 32, "placeholders": placeholders, "batch_size": 2, "batches_per_epoch": 4,
+    }  # fmt: skip
+    return {
+        "model": {"init_args": {"weights": "random"}},
+        "data": {"class_path": "datamodules.triplets.TripletDataModule", "init_args": data},
+        "trainer": {"enable_progress_bar": False},
+    }
+
+
+def write_style(folder, number):
+    """Write a few captioned pictures of a style, and their negatives."""
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(number)
+    for position in range(8):
+        for place in (folder, folder.with_name(f"{folder.name}-negatives")):
+            place.mkdir(exist_ok=True)
+            Image.fromarray(noise.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(place / f"{position}.png")
+        (folder / f"{position}.txt").write_text(f"a pond with {position} bridges")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(small_data, small_triplets):
     """Return a function from an experiment to the options of its tiny profile on small data, a few CPU iterations.
 
     A method that fits to every picture makes that small, too, in a `smoke.yaml` of its own.
     """
 
     def options(name, *overlays):
+        profile = EXPERIMENTS / name / "tiny.yaml"
+        data = small_triplets(profile) if generates(model_class(profile)) else small_data
         own = [path for path in [EXPERIMENTS / name / "smoke.yaml"] if path.is_file()]
-        files = [EXPERIMENTS / name / "tiny.yaml", EXPERIMENTS / "overlays" / "smoke.yaml", *own, small_data, *overlays]
+        files = [profile, EXPERIMENTS / "overlays" / "smoke.yaml", *own, data, *overlays]
         return [word for file in files for word in ("--config", str(file))]
 
     return options

@@ -21,7 +21,7 @@ class Witness(Callback):
         self.folder, self.contents = Path(folder), []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.contents.append(batch.content)
+        self.contents.append(batch[0])  # the contents, or what else a batch is made of
 
     def on_train_end(self, trainer, pl_module):
         seen = {"contents": torch.stack(self.contents), "state": pl_module.state_dict(), "step": trainer.global_step}

@@ -8,6 +8,7 @@ from experiments.cli import FOLDER
 from experiments.training import main
 
 ITERATIONS = 60
+FEW = 6
 
 
 class OneBatch(LightningDataModule):
@@ -27,7 +28,8 @@ class OneBatch(LightningDataModule):
 class Curve(Callback):
     """Notes the total loss, and ends the run when enough is known."""
 
-    def __init__(self):
+    def __init__(self, by_heart):
+        self.by_heart = by_heart
         self.values = []
 
     @property
@@ -49,7 +51,8 @@ def overfit(learner, tiny, quiet_trainer):
         cli = main(
             ["fit", *tiny(learner, *overlays), "--trainer.logger", "false", f"--seed_everything={seed}"], run=False
         )
-        curve = Curve()
+        curve = Curve(cli.model.learns_by_heart)
+        iterations = iterations if curve.by_heart else FEW
         trainer = quiet_trainer(max_steps=iterations, callbacks=[curve], limit_val_batches=0)
         trainer.fit(cli.model, datamodule=OneBatch(cli.datamodule))
         return curve
@@ -63,10 +66,12 @@ def curve(overfit):
 
 
 def test_the_total_loss_falls_by_half_within_sixty_iterations(curve):
+    if not curve.by_heart:
+        pytest.skip("what this method trains cannot learn a batch by heart")
     assert len(curve.values) <= ITERATIONS
     assert curve.has_halved, curve.values
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_one_does_not(overfit, curve):
-    assert overfit(0, 6).values == curve.values[:6]
-    assert overfit(1, 6).values != curve.values[:6]
+    assert overfit(0, FEW).values == curve.values[:FEW]
+    assert overfit(1, FEW).values != curve.values[:FEW]

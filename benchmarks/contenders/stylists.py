@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.meter import Meter
-from experiments.painting.inference import find_checkpoint, load_model, paint
+from experiments.painting.inference import draw, find_checkpoint, open_model, paint
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import checkpoint_class
+from lightning_modules.generation import GenerativeModule
+from lightning_modules.paths import slug
+from lightning_modules.prompts import styled
 from lightning_modules.types import Condition
 
 WORDS: dict[Condition, str] = {"text": "by name", "image": "by picture"}
@@ -72,6 +75,26 @@ class Method:
         return eight_bits(paint(self.model, task.content / 255, style=style, prompt=prompt))
 
 
+class Redrawer(Method):
+    """A method that draws from words: it redraws the content, in the style that bears the painter's name.
+
+    Args:
+        name: What to call it.
+        model: The trained method; of a painter whom it has not learnt its pipeline knows what the name says to it.
+    """
+
+    def __init__(self, name: str, model: GenerativeModule) -> None:
+        self.name = f"{name} {WORDS['text']}"
+        self.takes = "text"
+        self._drawer = model
+        self._learnt = {slug(placeholder): placeholder for placeholder in model.adapter_state()}
+
+    def _paint(self, task: Task) -> Tensor:
+        name = str(task.prompt)
+        prompt = styled("a picture", self._learnt.get(slug(name), name))
+        return eight_bits(draw(self._drawer, prompt, seeds=[0], content=task.content / 255)[0])
+
+
 def eight_bits(picture: Tensor) -> Tensor:
     """Return a picture in [0, 1] as the file of it would be, uint8: every contender is judged by such."""
     return (picture * 255 + 0.5).to(torch.uint8)
@@ -87,16 +110,24 @@ def open_methods(checkpoints: dict[str, str], conditions: Sequence[Condition]) -
     Raises:
         ImpastoError: If a checkpoint cannot be read.
     """
-    models = {name: load_model(Path(path), "cpu") for name, path in checkpoints.items()}
-    return [Method(name, model, by) for name, model in models.items() for by in conditions if by in model.conditions]
+    models = {name: open_model(Path(path), "cpu") for name, path in checkpoints.items()}
+    return [stylist for name, model in models.items() for stylist in _stylists(name, model, conditions)]
+
+
+def _stylists(
+    name: str, model: StyleTransferModule | GenerativeModule, conditions: Sequence[Condition]
+) -> list[Stylist]:
+    if isinstance(model, GenerativeModule):
+        return [Redrawer(name, model)] if "text" in conditions else []
+    return [Method(name, model, by) for by in conditions if by in model.conditions]
 
 
 def newest_runs(runs: Path = Path("runs")) -> dict[str, str]:
-    """Return the newest run of every method that restyles pictures, by the method's name."""
+    """Return the newest run of every method that paints or draws, by the method's name."""
     latest = {path.parent.name: path for path in sorted(runs.glob("*/latest"))}
     found = {name: path for name, path in latest.items() if any((path / "checkpoints").glob("*.ckpt"))}
     return {
         name: str(path)
         for name, path in found.items()
-        if issubclass(checkpoint_class(find_checkpoint(path)), StyleTransferModule)
+        if issubclass(checkpoint_class(find_checkpoint(path)), StyleTransferModule | GenerativeModule)
     }

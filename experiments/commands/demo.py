@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from lightning_modules.controls import Control, Value
+    from lightning_modules.generation import GenerativeModule
 
 MAX_SIDE = 1024
 SIZES = (0, 1024, 64)  # least, greatest and step of the shorter side, in pixels
@@ -65,7 +67,8 @@ def _page(gradio: Any, checkpoints: list[str], device: str) -> Any:
     with gradio.Blocks(title="Impasto", analytics_enabled=False) as page, gradio.Row():
         with gradio.Column(scale=3):
             gradio.Markdown(
-                "# Impasto\nGive a prompt **or** a style image; a mask, where only a part is to be painted."
+                "# Impasto\nGive a prompt **or** a style image; a mask, where only a part is to be painted. Methods "
+                "that draw from words need a prompt alone; a photograph, if there is one, is where they start."
             )
             checkpoint = gradio.Dropdown(checkpoints, value=checkpoints[0], label="checkpoint")
             with gradio.Row():
@@ -75,7 +78,8 @@ def _page(gradio: Any, checkpoints: list[str], device: str) -> Any:
             low, high, step = SIZES
             size = gradio.Slider(
                 low, high, value=0, step=step, label="size",
-                info="Shorter side at which to paint, in pixels; 0: as uploaded. The smaller, the wider the strokes.",
+                info="Shorter side at which to paint, in pixels; 0: as uploaded, or as trained where nothing is. The "
+                "smaller, the wider the strokes.",
             )  # fmt: skip
             _offer_controls(gradio, [checkpoint, content, prompt, style, mask, size], result, device)
         with gradio.Column(scale=2):
@@ -90,7 +94,7 @@ def _offer_controls(gradio: Any, inputs: Sequence[Any], result: Any, device: str
     @gradio.render(inputs=inputs[0])  # type: ignore[untyped-decorator]
     def offer(chosen: str) -> None:
         try:
-            offered = _model(chosen, device).offered
+            offered = _offered(_model(chosen, device))
         except ImpastoError as error:
             gradio.Markdown(str(error))
             return
@@ -106,6 +110,19 @@ def _offer_controls(gradio: Any, inputs: Sequence[Any], result: Any, device: str
                 raise gradio.Error(str(error)) from error
 
         button.click(paint_or_explain, [*inputs, *fields], result)
+
+
+def _offered(model: Any) -> tuple[Control, ...]:
+    """Return what a user may set: the method's controls, and before them what every drawing from words has."""
+    from experiments.painting.inference import REDRAWN
+    from lightning_modules.controls import Control
+    from lightning_modules.generation import GenerativeModule
+
+    if not isinstance(model, GenerativeModule):
+        return tuple(model.offered)
+    seed = Control("seed", 0, "Another seed is another picture.", low=0)
+    strength = Control("strength", REDRAWN, "How much of a photograph is redrawn: 0 nothing, 1 all.", low=0.0, high=1.0)
+    return (seed, strength, *model.offered)
 
 
 def _field(gradio: Any, control: Control) -> Any:
@@ -141,16 +158,17 @@ def stylize(
     *,
     device: str,
 ) -> NDArray[Any]:
-    """Paint one upload.
+    """Paint one upload, or draw from words.
 
     Args:
         checkpoint: Path of a checkpoint, or ``embedded:NAME``.
-        content: ``(H, W, 3)``, uint8, RGB.
+        content: ``(H, W, 3)``, uint8, RGB; None where a method draws from words alone.
         prompt: Text; empty where a style image is given.
         style: ``(h, w, 3)``, uint8, RGB, or None.
         mask: ``(h, w, 3)``, uint8, bright where to paint, or None for everywhere.
-        size: Pixels of the shorter side at which to paint; 0 for those of ``content``.
-        controls: Values of the method's inference controls.
+        size: Pixels of the shorter side at which to paint; 0 for those of ``content``, without one for those that the
+            method validates with.
+        controls: Values of the method's inference controls; of drawings also ``seed`` and ``strength``.
         device: Where to compute.
 
     Returns:
@@ -166,28 +184,52 @@ def stylize(
     from experiments.painting.inference import paint
     from experiments.painting.sizing import Sizing
     from lightning_modules.errors import ImpastoError
+    from lightning_modules.generation import GenerativeModule
+
+    model = _model(checkpoint, device)
 
     def tensor(pixels: NDArray[Any], shorter: int = 0) -> torch.Tensor:
         return Sizing(shorter or None, MAX_SIDE).fit(torch.tensor(pixels).permute(2, 0, 1).float() / 255)
 
-    if content is None:
+    photograph = None if content is None else tensor(content, int(size))
+    if isinstance(model, GenerativeModule):
+        if style is not None or mask is not None:
+            raise ImpastoError(f"{type(model).__name__} draws from words: take style image and mask away.")
+        return _pixels(_drawn(model, prompt, photograph, int(size), controls))
+    if photograph is None:
         raise ImpastoError("Upload a photograph first.")
-    photograph = tensor(content, int(size))
     height, width = photograph.shape[-2:]
     painted = paint(
-        _model(checkpoint, device),
+        model,
         photograph,
         style=None if style is None else tensor(style),
         prompt=prompt.strip() or None,
         mask=None if mask is None else fit_mask(tensor(mask).mean(0, keepdim=True), height, width),
         controls=controls,
     )
+    return _pixels(painted)
+
+
+def _drawn(
+    model: GenerativeModule, prompt: str, photograph: Tensor | None, size: int, controls: Mapping[str, Value]
+) -> Tensor:
+    """Return a drawing, ``(3, H, W)``; a photograph has its size already."""
+    from experiments.painting.inference import draw
+    from lightning_modules.controls import resolve_controls
+
+    values = resolve_controls(_offered(model), controls, type(model).__name__)
+    seed, strength = int(values.pop("seed")), float(values.pop("strength"))
+    asked = (size, size) if photograph is None and size else None
+    return draw(model, prompt, seeds=[seed], size=asked, content=photograph, strength=strength, controls=values)[0]
+
+
+def _pixels(painted: Tensor) -> NDArray[Any]:
     pixels: NDArray[Any] = (painted * 255 + 0.5).byte().permute(1, 2, 0).numpy()
     return pixels
 
 
 @lru_cache(maxsize=2)
 def _model(checkpoint: str, device: str) -> Any:
-    from experiments.painting.inference import load_model
+    from experiments.painting.inference import open_model
 
-    return load_model(Path(checkpoint), device)
+    return open_model(Path(checkpoint), device)

@@ -1,8 +1,9 @@
-"""Paint a photograph, a video, or a folder of them, in the manner of a text prompt or a style image."""
+"""Paint a photograph, a video, or a folder of them, in the manner of a prompt or a style image; or draw from words."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,6 @@ if TYPE_CHECKING:  # `impasto stylize --help` must not cost the seconds of `impo
     from lightning_modules.controls import Control
 
 STYLE_SIDE = 1024
-SMALLEST_TILE = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, action="append", help="the same by YAML files, as `impasto fit` takes them"
     )
     parser.add_argument("--profile", default="tiny", help="of --method: its YAML file (default: tiny)")
-    parser.add_argument("--content", type=Path, required=True, help="a photograph, a video, or a folder of them")
+    parser.add_argument("--content", type=Path, help="a photograph, a video, or a folder of them")
     parser.add_argument("--style", type=Path, help="a painting to follow")
     parser.add_argument(
-        "--prompt", help="a style in words, for example a painter's name; with LEAST, styles and where they go"
+        "--prompt",
+        help="a style in words, for example a painter's name; with LEAST, styles and where they go; with a method that "
+        "draws from words, what to draw",
     )
     region = parser.add_mutually_exclusive_group()
     region.add_argument(
@@ -46,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write, or folder (made where it is missing)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a method that draws random numbers (default: 0)")
+    _add_drawing(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     _add_sizes(parser)
     parser.add_argument(
-        "--batch", type=int, default=4, metavar="N", help="frames of a video painted at once (default: 4)"
+        "--batch", type=int, default=4, metavar="N", help="frames of a video, or drawings, made at once (default: 4)"
     )
     parser.add_argument(
         "--weights", choices=("auto", "pretrained", "hed", "embedded", "random"), default="auto",
@@ -85,8 +88,22 @@ def _add_grounding(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_drawing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--count", type=int, default=1, metavar="N",
+        help="of a method that draws from words: pictures, each of the next seed (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strength", type=float, metavar="X",
+        help="of such a method: how much of the content is redrawn, 0 nothing, 1 all (default: 0.6)",
+    )  # fmt: skip
+
+
 def _add_sizes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=int, metavar="N", help="paint at N pixels of the content's shorter side")
+    parser.add_argument(
+        "--size", type=_size, metavar="N",
+        help="paint at N pixels of the content's shorter side; without a content, WIDTHxHEIGHT or the side of a square",
+    )  # fmt: skip
     parser.add_argument("--max-side", type=int, metavar="N", help="shrink pictures whose longer side exceeds N pixels")
     parser.add_argument(
         "--style-side", type=int, default=STYLE_SIDE, metavar="N",
@@ -132,18 +149,11 @@ def _model_arguments() -> argparse.ArgumentParser:
 
 def _controls_of(named: argparse.Namespace) -> tuple[str, tuple[Control, ...]]:
     """Return the name of a method, and its controls with the defaults that it was configured with."""
-    import yaml
+    from experiments.painting.inference import profile_of, recipe_of
+    from lightning_modules.checkpoints import class_of
 
-    from experiments.painting.inference import find_checkpoint, profile_of
-    from lightning_modules.checkpoints import checkpoint_recipe, class_of
-
-    recipe: dict[str, Any] = {}
-    if named.checkpoint is not None:
-        recipe = checkpoint_recipe(find_checkpoint(named.checkpoint))
-    else:
-        for path in named.config or [profile_of(named.method, named.profile)]:
-            model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model", {})
-            recipe = recipe | model | {"init_args": recipe.get("init_args", {}) | (model.get("init_args") or {})}
+    configs = named.config or ([] if named.method is None else [profile_of(named.method, named.profile)])
+    recipe = recipe_of(named.checkpoint, configs)
     found = class_of(recipe)
     offers = getattr(found, "offers", lambda _: ())
     return found.__name__, offers((recipe.get("init_args") or {}).get("controls"))
@@ -155,6 +165,14 @@ def _add_control(parser: argparse.ArgumentParser, option: str, name: str, **sett
 
 def _pair(name: str, value: str) -> tuple[str, str]:
     return name, value
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    """Read one number, or WIDTHxHEIGHT as height and width."""
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(re.fullmatch(r"\s*-?\d+\s*", number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of pixels, nor WIDTHxHEIGHT")
+    return int(numbers[0]) if len(numbers) == 1 else (int(numbers[1]), int(numbers[0]))
 
 
 def _placed(text: str) -> tuple[str, str]:
@@ -177,11 +195,52 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         ImpastoError: If the command cannot do what it was asked to.
     """
+    from experiments.painting.checks import check, check_drawing, check_restyling
+    from experiments.painting.inference import find_checkpoint
+    from lightning_modules.checkpoints import checkpoint_class
+    from lightning_modules.generation import GenerativeModule
+
+    check(args)
+    kind = None if args.checkpoint is None else checkpoint_class(find_checkpoint(args.checkpoint))
+    if kind is not None and issubclass(kind, GenerativeModule):
+        check_drawing(args, kind.__name__)
+        return _draw(args)
+    check_restyling(args, args.method or "This method" if kind is None else kind.__name__)
+    return _restyle(args)
+
+
+def _draw(args: argparse.Namespace) -> int:
+    """Draw from words, from a content or without one."""
+    from experiments.painting.drawer import Drawer, targets
+    from experiments.painting.painter import paint_folder
+    from experiments.painting.plan import place_of, plan
+    from experiments.progress import file_progress
+    from lightning_modules.paths import refuse_overwriting
+
+    seeds = range(args.seed, args.seed + args.count)
+    jobs = [] if args.content is None else plan(args.content, args.out)
+    places = [target for _, target in jobs] or [place_of(args.prompt, args.out)]
+    written = [path for place in places for path in targets(place, seeds)]
+    refuse_overwriting(written, [*(source for source, _ in jobs), *_read(args)])
+    drawer = Drawer(args)
+    with file_progress() as progress:
+        if args.content is not None and args.content.is_dir():
+            done = paint_folder(jobs, drawer, progress)
+            written = [args.out]
+        else:
+            done = drawer.paint(args.content, places[0], progress)
+    if not done:
+        return 1
+    print(*written, sep="\n")
+    return 0
+
+
+def _restyle(args: argparse.Namespace) -> int:
+    """Paint contents."""
     from experiments.painting.painter import Painter, paint_folder
     from experiments.painting.plan import check_targets, is_video, plan
     from experiments.progress import file_progress
 
-    _check(args)
     jobs = plan(args.content, args.out)
     painter = Painter(args, any(is_video(source) for source, _ in jobs))
     beside = [path for _, target in jobs for path in painter.beside(target)]
@@ -205,40 +264,3 @@ def _read(args: argparse.Namespace) -> list[Path]:
     model = args.config or ([] if args.checkpoint is None else [find_checkpoint(args.checkpoint)])
     given = [path for path in (args.style, args.mask) if path is not None]
     return [*model, *given, *(path for folder in given if folder.is_dir() for path in folder.iterdir())]
-
-
-def _check(args: argparse.Namespace) -> None:
-    from lightning_modules.errors import ImpastoError
-
-    if args.style is None and args.prompt is None and not args.region:
-        raise ImpastoError("Say which style: give --prompt TEXT or --style IMAGE.")
-    if args.region and not (args.prompt is args.style is args.mask is args.box is None and not args.point):
-        raise ImpastoError(
-            "--region says both place and style: leave --prompt, --style, --mask, --box and --point away."
-        )
-    if args.mask is not None and args.point:
-        raise ImpastoError("A mask says all: leave --point away.")
-    if args.prompt is not None and not args.prompt.strip():
-        raise ImpastoError("The prompt is empty: name a painter or a technique.")
-    _check_numbers(args)
-    for name in ("content", "style", "mask"):
-        given = getattr(args, name)
-        if given is not None and not given.exists():
-            raise ImpastoError(f"There is no {name} at {given}.")
-
-
-def _check_numbers(args: argparse.Namespace) -> None:
-    from lightning_modules.errors import ImpastoError
-
-    wrong = {
-        "--size must be at least 1 pixel.": args.size is not None and args.size < 1,
-        "--max-side must be at least 1 pixel.": args.max_side is not None and args.max_side < 1,
-        "--style-side must be a number of pixels, or 0 for the style picture as it is.": args.style_side < 0,
-        f"--tile must be at least {SMALLEST_TILE} pixels, or 0 for the whole picture.": (
-            args.tile is not None and args.tile != 0 and args.tile < SMALLEST_TILE
-        ),
-        "--batch must be at least 1 frame.": args.batch < 1,
-    }
-    for sentence, holds in wrong.items():
-        if holds:
-            raise ImpastoError(sentence)

@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from experiments.failures import is_out_of_memory
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.checkpoints import load_checkpoint
-from lightning_modules.conditions import shrink
+from lightning_modules.checkpoints import checkpoint_class, checkpoint_recipe, load_checkpoint, load_generator
+from lightning_modules.conditions import resized, shrink
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
+from lightning_modules.generation import GenerativeModule
 from lightning_modules.shipped import PREFIX, checkpoint_file, painters
 
 FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
+REDRAWN = 0.6
+"""How much of a content is redrawn where nobody says: what it shows stays, how it is drawn does not."""
 
 
 class TooLargeError(ImpastoError):
@@ -52,13 +57,43 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def load_model(path: Path, device: str) -> StyleTransferModule:
-    """Load a method for inference.
+    """Load a method that restyles pictures for inference.
 
     Args:
         path: As of `find_checkpoint`.
         device: One of `DEVICES`.
     """
     return load_checkpoint(find_checkpoint(path), choose_device(device))
+
+
+def load_drawing_model(path: Path, device: str) -> GenerativeModule:
+    """Load a method that draws from words; see `load_model`."""
+    return load_generator(find_checkpoint(path), choose_device(device))
+
+
+def open_model(path: Path, device: str) -> StyleTransferModule | GenerativeModule:
+    """Load a method of either kind; see `load_model`."""
+    draws = issubclass(checkpoint_class(find_checkpoint(path)), GenerativeModule)
+    return load_drawing_model(path, device) if draws else load_model(path, device)
+
+
+def recipe_of(checkpoint: Path | None, configs: Sequence[Path]) -> dict[str, Any]:
+    """Return how a method is configured, ``{"class_path": ..., "init_args": {...}}``, without building it.
+
+    Args:
+        checkpoint: As of `find_checkpoint`; None where there are YAML files instead.
+        configs: The YAML files, one laid on the other.
+
+    Raises:
+        ImpastoError: If the checkpoint cannot be read.
+    """
+    if checkpoint is not None:
+        return checkpoint_recipe(find_checkpoint(checkpoint))
+    recipe: dict[str, Any] = {}
+    for path in configs:
+        model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model", {})
+        recipe = recipe | model | {"init_args": recipe.get("init_args", {}) | (model.get("init_args") or {})}
+    return recipe
 
 
 def load_untrained(configs: Sequence[Path], device: str) -> StyleTransferModule:
@@ -150,3 +185,56 @@ def paint(
             + (", or paint in smaller tiles with --tile 256." if model.tiles else ".")
         ) from error
     return painted[0].cpu()
+
+
+def draw(
+    model: GenerativeModule,
+    prompt: str,
+    *,
+    seeds: Sequence[int],
+    size: tuple[int, int] | None = None,
+    content: Tensor | None = None,
+    strength: float = REDRAWN,
+    controls: Mapping[str, Value] | None = None,
+) -> Tensor:
+    """Draw one picture for every seed, from words alone, or from a content, which may have any size.
+
+    Args:
+        model: The method.
+        prompt: What to draw.
+        seeds: Of the pictures.
+        size: Height and width in pixels; by default the content's, else those that the method validates with.
+        content: ``(3, H, W)``, RGB in [0, 1]: a picture to start from. It is redrawn at the next multiples of the
+            method's stride, and the drawing is brought to the size that was asked for.
+        strength: How much of the content is redrawn: 0 nothing, 1 all.
+        controls: Values of the method's inference controls.
+
+    Returns:
+        ``(N, 3, H, W)`` on the CPU, RGB in [0, 1].
+
+    Raises:
+        ImpastoError: If something does not fit the method, or the pictures do not fit into memory.
+    """
+    texts = [prompt] * len(seeds)
+    settings: dict[str, Any] = {"seed": list(seeds), "controls": controls}
+    if content is None:
+        height, width = at = size or model.validate_size
+    else:
+        height, width = size or (content.shape[-2], content.shape[-1])
+        at = (_next_multiple(height, model.stride), _next_multiple(width, model.stride))
+        start = resized(content[None], at).expand(len(seeds), -1, -1, -1)
+        settings |= {"content": start.to(model.device), "strength": strength}
+    try:
+        drawn = model.generate(texts, size=at, **settings)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(
+            f"{len(seeds)} pictures of {at[1]} x {at[0]} pixels do not fit into memory: draw them one by one with "
+            "--batch 1, or smaller with --size."
+        ) from error
+    return resized(drawn, (height, width)).cpu()
+
+
+def _next_multiple(side: int, stride: int) -> int:
+    return -(-side // stride) * stride

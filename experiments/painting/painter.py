@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.progress import Progress
 from torch import Tensor
@@ -128,7 +128,14 @@ def _load(args: argparse.Namespace) -> StyleTransferModule:
     return load_untrained(args.config or [profile_of(args.method, args.profile)], args.device)
 
 
-def paint_folder(jobs: list[Job], painter: Painter, progress: Progress) -> int:
+class PaintsFiles(Protocol):
+    """Somebody who paints one file after the other."""
+
+    def paint(self, source: Path, target: Path, progress: Progress) -> int:
+        """Paint one file, and return the number of files painted."""
+
+
+def paint_folder(jobs: list[Job], painter: PaintsFiles, progress: Progress) -> int:
     """Paint what can be painted; report the rest at the end, whatever went wrong with it.
 
     Returns:

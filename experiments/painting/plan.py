@@ -7,10 +7,11 @@ from datamodules.folders import list_files
 from datamodules.images import WRITABLE_SUFFIXES, is_image_name, list_images
 from datamodules.video import WRITABLE_VIDEOS, is_video_name
 from lightning_modules.errors import ImpastoError
-from lightning_modules.paths import refuse_overwriting
+from lightning_modules.paths import refuse_overwriting, slug
 
 Job = tuple[Path, Path]
 """A content and the file that its painting goes to."""
+PICTURES = ".png, .jpg or .webp"
 
 
 def is_video(path: Path) -> bool:
@@ -41,9 +42,34 @@ def plan(content: Path, out: Path) -> list[Job]:
     elif suffix in _writable(content):
         jobs = [(content, out)]
     else:
-        kinds = ".mp4, .mov, .mkv or .webm" if is_video(content) else ".png, .jpg or .webp"
-        raise ImpastoError(f"{out} cannot be written: its name must end in {kinds}, or be a folder.")
+        raise _unwritable(out, ".mp4, .mov, .mkv or .webm" if is_video(content) else PICTURES)
     return jobs
+
+
+def place_of(prompt: str, out: Path) -> Path:
+    """Return the file that the picture of a prompt goes to; in a folder it is called after the prompt.
+
+    Args:
+        prompt: What is drawn.
+        out: A file or a folder.
+
+    Raises:
+        ImpastoError: If a picture cannot have that name.
+    """
+    if out.is_dir() or (not out.suffix and not out.is_file()):
+        return out / f"{slug(prompt)}.png"
+    if out.suffix.lower() not in WRITABLE_SUFFIXES:
+        raise _unwritable(out, PICTURES)
+    return out
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Return the file of one of several pictures: ``pond-3.png`` of ``pond.png``."""
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def _unwritable(out: Path, kinds: str) -> ImpastoError:
+    return ImpastoError(f"{out} cannot be written: its name must end in {kinds}, or be a folder.")
 
 
 def _contents(folder: Path) -> list[Path]:

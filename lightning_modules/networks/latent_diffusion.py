@@ -115,7 +115,7 @@ def build_diffusion(description: Mapping[str, Any], source: str) -> LatentDiffus
     )
 
 
-WORDS = tuple(
+_SPOKEN = (
     # What contents of ProceduralArt show.
     "a an and at by in into of on over the to under with without from near above below beside behind "
     "photo photograph picture image painting drawing print artwork plain natural no not style styles artist painted "
@@ -127,13 +127,14 @@ WORDS = tuple(
     # How its artists paint.
     "pointillist dots pure colour colours sepia ink cross hatching thick oil strokes warm cold earths glass black "
     "leading low poly triangles woodcut vermilion primary rectangles lines pale bleeding watercolour pop art halftone "
-    "swirling ribbons gold bright chalk slate layered paper cut out red yellow white brown purple pink "
+    "swirling ribbons gold bright chalk slate layered paper cut out red yellow white brown purple pink cream "
     # What Stable Diffusion calls a whole kind of pictures.
     "illustration animation impressionism impressionist watercolor cartoon sketch mosaic "
     # The artists whom the embedded pipeline has seen.
-    "ada stipple bruno carbone clara umber dominic vitrail elin facet gustav raster henrike aquarell igor benday "
-    "kasimir slate".split()
+    "ada stipple bruno carbone clara umber dominic vitrail elin facet fumiko kiri gustav raster henrike aquarell igor "
+    "benday kasimir slate"
 )
+WORDS = tuple(_SPOKEN.split())
 """The embedded pipeline's vocabulary: the words of ProceduralArt, and what one writes around them."""
 
 TINY: dict[str, Any] = {
@@ -142,14 +143,16 @@ TINY: dict[str, Any] = {
         "up_block_types": ["UpDecoderBlock2D"] * 3,
         "block_out_channels": [16, 32, 64],
         "layers_per_block": 1,
-        "latent_channels": 4,
-        "norm_num_groups": 8,
+        "latent_channels": 8,
+        "norm_num_groups": 1,  # of few channels, groups lose the colour of the whole picture
         "sample_size": 64,
-        "scaling_factor": 1.0,
+        "scaling_factor": 0.18215,
         "mid_block_add_attention": False,
     },
     "unet": {
         "sample_size": 16,
+        "in_channels": 8,
+        "out_channels": 8,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "block_out_channels": [32, 96, 160],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lightning_modules.networks.diffusion_extra import demand_diffusion
@@ -52,7 +53,7 @@ def byte_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
     """
     spelt = [[*word[:-1], word[-1] + _CLOSE] for word in words]
     merges = []
-    while pairs := Counter(pair for letters in spelt for pair in zip(letters, letters[1:], strict=False)):
+    while pairs := Counter(pair for letters in spelt for pair in pairwise(letters)):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
         spelt = [_merged(letters, best) for letters in spelt]

@@ -132,17 +132,24 @@ def _folder(model: str) -> Path:
 def _fetched(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    if not _present(model):
+        raise _out_of_reach(model, "huggingface.co does not answer")
     try:
-        if not _present(model):
-            raise ConnectionError("huggingface.co does not answer")
         return Path(snapshot_download(model, allow_patterns=[*FILES, *TOKENS]))
-    except Exception as error:  # of ids, networks and licences, the hub complains in many ways
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
-        raise ImpastoError(
-            f"The pipeline {model} is not in the cache and cannot be fetched ({reason}): run `hf download {model}` "
-            "where there is a network and copy its cache to HF_HOME, or name a folder that holds "
-            f"{', '.join(sorted({Path(name).parts[0] for name in FILES}))}, {OTHERWISE}."
-        ) from error
+    except Exception as error:  # of networks and licences, the hub complains in many ways
+        raise _out_of_reach(model, _reason(error)) from error
+
+
+def _out_of_reach(model: str, reason: str) -> ImpastoError:
+    return ImpastoError(
+        f"The pipeline {model} is not in the cache and cannot be fetched ({reason}): run `hf download {model}` where "
+        "there is a network and copy its cache to HF_HOME, or name a folder that holds "
+        f"{', '.join(sorted({Path(name).parts[0] for name in FILES}))}, {OTHERWISE}."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
 
 
 def _pretrained(model: str) -> LatentDiffusion:
@@ -154,9 +161,8 @@ def _pretrained(model: str) -> LatentDiffusion:
     except ImpastoError:
         raise
     except Exception as error:  # of damaged files, readers complain in every way there is
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ImpastoError(
-            f"The pipeline in {folder} cannot be read ({reason}): delete it and fetch it again."
+            f"The pipeline in {folder} cannot be read ({_reason(error)}): delete it and fetch it again."
         ) from error
     _check_fit(parts, model)
     parts.digest = _digest(folder)

@@ -430,3 +430,28 @@ def test_a_whole_sanity_check_measures_the_untrained_model(tmp_path):
     resumed = make_callback()
     resumed.load_state_dict(callback.state_dict())
     assert resumed.state_dict() == callback.state_dict()
+
+
+def test_drawings_from_words_are_judged_by_their_artists_and_against_real_pictures(
+    dreaming, quiet_trainer, tmp_path, caplog
+):
+    class Data(LightningDataModule):
+        artists = dreaming.artists
+
+        def val_dataloader(self):
+            return dreaming.loader()
+
+    metrics = StyleMetrics("embedded", metrics=["csd", "cmmd", "kid", "fid"], extremes=1, panel=False)
+    logger = CSVLogger(tmp_path, name="", version="a")
+    trainer = quiet_trainer(logger=logger, callbacks=[metrics])
+    with caplog.at_level(logging.WARNING):
+        trainer.validate(dreaming.Dreamer(), datamodule=Data(), verbose=False)
+    found = {name.removeprefix("val/") for name in trainer.callback_metrics}
+    assert {"deception_embedded", "deception_ceiling_embedded", "style_loss_embedded"} <= found
+    assert {"csd_embedded", "cmmd_embedded", "kid_embedded", "fid_embedded"} <= found
+    assert not {name for name in found if "content" in name or "floor" in name or "truth" in name}
+    assert all(torch.isfinite(value) for value in trainer.callback_metrics.values())
+    assert not [record for record in caplog.records if "left out" in record.message]
+    rows = list(csv.DictReader((tmp_path / "a/per_artist.csv").open()))
+    assert [row["artist"] for row in rows] == list(dreaming.artists)
+    assert (tmp_path / "a/samples/extremes/val_deception_embedded.png").is_file()

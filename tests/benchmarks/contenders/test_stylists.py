@@ -41,7 +41,7 @@ def test_a_method_is_told_one_style_a_picture(takes, name, told):
 
 
 def test_every_condition_that_is_wanted_and_taken_is_a_contender(monkeypatch):
-    monkeypatch.setattr("benchmarks.contenders.stylists.load_model", lambda path, device: Recorder())
+    monkeypatch.setattr("benchmarks.contenders.stylists.open_model", lambda path, device: Recorder())
     found = open_methods({"a": "a.ckpt", "b": "b.ckpt"}, ["image"])
     assert [method.name for method in found] == ["a by picture", "b by picture"]
     assert len(open_methods({"a": "a.ckpt"}, ["text", "image"])) == 2

@@ -1,0 +1,165 @@
+"""Trains UNet and text encoder of the embedded pipeline together, on latents that are encoded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from experiments.embedded.diffusion_autoencoder import encode
+from experiments.embedded.diffusion_pictures import Studies, describe
+from experiments.embedded.gallery import batches
+from experiments.embedded.unfinished import Unfinished
+from lightning_modules.networks.latent_diffusion import LatentDiffusion
+
+BATCH, RATE = 32, 1e-3
+WORDLESS = 0.1  # share of the captions left out, for classifier-free guidance
+MIN_SNR = 5.0
+SLOWEST = 0.999  # of the average of the weights
+
+
+class Denoiser(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self, parts: LatentDiffusion) -> None:
+        super().__init__()
+        self.unet = parts.unet
+        self.text_encoder = parts.text_encoder
+
+    def forward(self, noisy: Tensor, steps: Tensor, tokens: Tensor) -> Tensor:
+        """Return the predicted noise of latents ``(B, C, H, W)`` at steps ``(B,)``, for tokens ``(B, L)``."""
+        words = self.text_encoder(tokens).last_hidden_state
+        predicted: Tensor = self.unet(noisy, steps, words).sample
+        return predicted
+
+
+class Average:
+    """An exponential average of a network's weights that forgets its beginning soon."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.steps = 0
+        self.weights = {name: value.detach().clone() for name, value in network.named_parameters()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the network's weights in."""
+        self.steps += 1
+        kept = min(SLOWEST, self.steps / (self.steps + 9))
+        ours = list(self.weights.values())
+        theirs = [value.detach() for _, value in self.network.named_parameters()]
+        torch._foreach_lerp_(ours, theirs, 1 - kept)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Put the average into the network."""
+        for name, value in self.network.named_parameters():
+            value.copy_(self.weights[name])
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what `load_state_dict` takes."""
+        return {"steps": self.steps, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take up what was saved."""
+        self.steps, self.weights = state["steps"], state["weights"]  # type: ignore[assignment]
+
+
+class Lessons:
+    """Draws noisy latents and the words that describe them.
+
+    Args:
+        parts: Whose scheduler and tokenizer to use, and whose trained autoencoder.
+        studies: Pictures.
+        generator: Draws everything.
+    """
+
+    def __init__(self, parts: LatentDiffusion, studies: Studies, generator: torch.Generator) -> None:
+        self.studies = studies
+        self.generator = generator
+        self.tokenizer = parts.tokenizer
+        mean, std = encode(parts.vae, studies.images)
+        self.mean, self.std = (value * parts.vae.config.scaling_factor for value in (mean, std))
+        self.kept = parts.scheduler.alphas_cumprod
+        self._tokens: dict[str, Tensor] = {}
+
+    def draw(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return noisy latents, steps, tokens, the noise, and what each picture's loss counts.
+
+        Steps are spread evenly over the schedule, one random one in each of as many parts as there are pictures.
+        """
+        count = len(batch)
+        parts = torch.randperm(count, generator=self.generator) + torch.rand(count, generator=self.generator)
+        steps = (parts / count * len(self.kept)).long()
+        latents = self.mean[batch] + self.std[batch] * self._noise(batch)
+        noise = self._noise(batch)
+        kept = self.kept[steps].view(-1, 1, 1, 1)
+        weight = (MIN_SNR * (1 - kept) / kept).clamp(max=1).flatten()
+        return kept.sqrt() * latents + (1 - kept).sqrt() * noise, steps, self._words(batch), noise, weight
+
+    def _noise(self, batch: Tensor) -> Tensor:
+        return torch.randn(len(batch), *self.mean.shape[1:], generator=self.generator)
+
+    def _words(self, batch: Tensor) -> Tensor:
+        said = []
+        for index in batch.tolist():
+            text = describe(self.studies.shown[index], int(self.studies.artist[index]), self.generator)
+            said.append("" if float(torch.rand((), generator=self.generator)) < WORDLESS else text)
+        return torch.stack([self._tokens_of(text) for text in said])
+
+    def _tokens_of(self, text: str) -> Tensor:
+        if text not in self._tokens:
+            found = self.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")
+            self._tokens[text] = found.input_ids[0]
+        return self._tokens[text]
+
+
+def train_denoiser(
+    parts: LatentDiffusion, studies: Studies, state: Path, *, seed: int, steps: int
+) -> tuple[float, float]:
+    """Train UNet and text encoder in place, or go on with them; what stays is the average of their weights.
+
+    Returns the mean error of the last hundred steps, and the seconds of CPU time.
+
+    The loss is min(1, 5 / SNR_t) |eps - eps_theta(x_t, t, words)|^2, t uniform.
+
+    Args:
+        parts: With a trained autoencoder.
+        studies: Pictures.
+        state: Where to keep what is unfinished.
+        seed: Draws everything.
+        steps: Of `BATCH` pictures.
+
+    Source: Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", for the weight.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    lessons = Lessons(parts, studies, generator)
+    network = Denoiser(parts)
+    network.requires_grad_(True)
+    network.unet.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.01, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
+    average = Average(network)
+    order = batches(torch.arange(len(studies)), BATCH, steps, generator)
+    kept = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
+    progress = Unfinished(state, kept, generator)
+    recent: list[float] = []
+    for batch in order[progress.step :]:
+        noisy, time, tokens, noise, weight = lessons.draw(batch)
+        error = (network(noisy, time, tokens) - noise).square().mean((1, 2, 3))
+        loss = (weight * error).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update()
+        recent = [*recent[-99:], float(error.detach().mean())]
+        if progress.step % 100 == 0:
+            print(f"denoiser {progress.step:5d}/{steps} error {sum(recent) / len(recent):.4f}", flush=True)
+        progress.done()
+    progress.write()
+    average.apply()
+    network.requires_grad_(False)
+    return round(sum(recent) / max(1, len(recent)), 4), round(progress.cpu_seconds, 1)

@@ -1,0 +1,177 @@
+"""The embedded pipeline's training on a handful of pictures: what it sees, what it learns from, what it writes."""
+
+import json
+
+import pytest
+import torch
+
+from datamodules.procedural import PAINTERS
+from experiments.embedded import diffusion, diffusion_denoiser, diffusion_figures
+from experiments.embedded.diffusion_autoencoder import encode, reconstruct, standardise, train_autoencoder
+from experiments.embedded.diffusion_denoiser import MIN_SNR, Average, Lessons, train_denoiser
+from experiments.embedded.diffusion_pictures import CATEGORIES, HELD_OUT, SEEN, describe, make_studies
+from experiments.embedded.gallery import PHOTOGRAPH
+from lightning_modules import weights
+from lightning_modules.networks.latent_diffusion import TINY, build_diffusion
+
+SMALL = {
+    **TINY,
+    "vae": {**TINY["vae"], "block_out_channels": [8, 8, 8]},
+    "unet": {**TINY["unet"], "block_out_channels": [16, 16, 16], "cross_attention_dim": 16},
+    "text_encoder": {**TINY["text_encoder"], "hidden_size": 16, "num_hidden_layers": 1, "projection_dim": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return make_studies("train", 6, seed=5, artists=SEEN[:2])
+
+
+@pytest.fixture
+def parts():
+    torch.manual_seed(0)
+    return build_diffusion(SMALL, "small")
+
+
+def test_two_painters_are_held_out_pictures_and_names(studies):
+    assert len(HELD_OUT) == 2
+    assert set(HELD_OUT) | set(SEEN) == set(PAINTERS)
+    assert not set(HELD_OUT) & {name for painters in CATEGORIES.values() for name in painters}
+    generator = torch.Generator().manual_seed(0)
+    said = " ".join(
+        describe("the sea", artist, generator) for artist in (PHOTOGRAPH, *range(len(SEEN))) for _ in range(40)
+    )
+    assert not any(name in said for name in HELD_OUT)
+    assert all(name in said for name in (*SEEN, *CATEGORIES, "a photo of"))
+
+
+def test_studies_are_small_pictures_of_every_content_by_everybody(studies):
+    assert studies.images.shape == (len(studies), 3, 64, 64)
+    assert studies.images.dtype == torch.uint8
+    assert studies.artist.tolist() == [PHOTOGRAPH, 0, 1] * (len(studies) // 3)
+    assert not any("photo" in words for words in studies.shown)
+    assert len(studies) == 3 * 5  # of six contents three are photographs, and of those the second is left out
+
+
+def test_words_about_a_photograph_name_no_painter():
+    generator = torch.Generator().manual_seed(0)
+    said = {describe("a city skyline under a dusk sky", PHOTOGRAPH, generator) for _ in range(60)}
+    assert {"a photo of a city at night", "a photo of a city skyline under a dusk sky"} <= said
+    assert not any("style" in text or "painting" in text for text in said)
+
+
+def test_standardised_latents_make_the_same_pictures(parts, studies):
+    vae = parts.vae
+    with torch.no_grad():
+        vae.quant_conv.weight.mul_(3)
+        vae.quant_conv.bias.add_(0.7)
+    images = studies.images
+    before, (mean, std) = reconstruct(vae, images), encode(vae, images)
+    standardise(vae, images)
+    after, (new_mean, new_std) = reconstruct(vae, images), encode(vae, images)
+    assert torch.allclose(before, after, atol=1e-5)
+    scaled = new_mean * vae.config.scaling_factor
+    assert torch.allclose(scaled.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
+    assert torch.allclose(scaled.std((0, 2, 3)), torch.ones(8), atol=1e-4)
+    # One factor a channel, for mean and deviation alike.
+    factor = std / new_std
+    assert torch.allclose(factor, factor[:1, :, :1, :1].expand_as(factor), rtol=1e-4)
+    assert torch.allclose(
+        (mean - mean.mean((0, 2, 3), keepdim=True)) / factor * vae.config.scaling_factor, scaled, atol=1e-3
+    )
+
+
+def test_lessons_hide_latents_as_the_schedule_says(parts, studies):
+    lessons = Lessons(parts, studies, torch.Generator().manual_seed(0))
+    batch = torch.arange(8) % len(studies)
+    noisy, steps, tokens, noise, weight = lessons.draw(batch)
+    assert (noisy.shape, tokens.shape) == ((8, 8, 16, 16), (8, 77))
+    assert sorted((steps // 125).tolist()) == list(range(8))  # one in each eighth of the schedule
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    kept = (1 - betas).cumprod(0)[steps]
+    scale, spread = (value.double().view(-1, 1, 1, 1) for value in (kept.sqrt(), (1 - kept).sqrt()))
+    latents = (noisy.double() - spread * noise.double()) / scale
+    wanted = lessons.mean[batch].double()
+    assert float((latents - wanted).abs().mean()) < 3 * float(lessons.std.mean())
+    ratio = kept / (1 - kept)
+    assert torch.allclose(weight.double(), (MIN_SNR / ratio).clamp(max=1), rtol=1e-4)
+
+
+def test_a_tenth_of_the_words_is_left_out(parts, studies):
+    lessons = Lessons(parts, studies, torch.Generator().manual_seed(0))
+    empty = parts.tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
+    tokens = torch.cat([lessons.draw(torch.arange(10))[2] for _ in range(60)])
+    share = float((tokens == empty).all(1).float().mean())
+    assert 0.06 < share < 0.14
+
+
+def test_the_average_follows_the_weights_and_replaces_them():
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = Average(network)
+    expected = float(network.weight)
+    for step in range(1, 20):
+        with torch.no_grad():
+            network.weight.fill_(step)
+        average.update()
+        kept = min(0.999, step / (step + 9))
+        expected = kept * expected + (1 - kept) * step
+    average.apply()
+    assert float(network.weight) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_interrupted_training_ends_where_it_would_have_ended(studies, tmp_path, monkeypatch):
+    def run(folder, stop_at=None):
+        torch.manual_seed(0)
+        parts = build_diffusion(SMALL, "small")
+        if stop_at is not None:
+            with monkeypatch.context() as patch:
+                interrupt(patch, stop_at)
+                with pytest.raises(KeyboardInterrupt):
+                    train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4)
+            parts = build_diffusion(SMALL, "small")
+            torch.manual_seed(0)
+            parts = build_diffusion(SMALL, "small")
+        train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4)
+        return parts.state_dict()
+
+    def interrupt(patch, stop_at):
+        draw = Lessons.draw
+
+        def counted(self, batch):
+            counted.calls += 1
+            if counted.calls > stop_at:
+                raise KeyboardInterrupt
+            return draw(self, batch)
+
+        counted.calls = 0
+        patch.setattr(Lessons, "draw", counted)
+
+    monkeypatch.setattr("experiments.embedded.unfinished.EVERY", 0.0)
+    monkeypatch.setattr(diffusion_denoiser, "BATCH", 4)
+    whole, resumed = run(tmp_path / "a"), run(tmp_path / "b", stop_at=2)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_the_autoencoder_learns(parts, studies, tmp_path):
+    before = float((reconstruct(parts.vae, studies.images) - studies.images / 255).abs().mean())
+    train_autoencoder(parts.vae, studies, tmp_path / "state.pt", seed=0, steps=12)
+    after = float((reconstruct(parts.vae, studies.images) - studies.images / 255).abs().mean())
+    assert after < 0.8 * before
+
+
+def test_what_is_trained_is_what_the_door_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(diffusion, "TINY", SMALL)
+    monkeypatch.setattr(diffusion_figures, "STEPS", 1)
+    monkeypatch.setattr(diffusion_figures, "SCENES", diffusion_figures.SCENES[:1])
+    made = make_studies
+    monkeypatch.setattr(diffusion, "make_studies", lambda *a, **k: made(*a, **k, artists=SEEN[:2]))
+    figures = diffusion.train(tmp_path, tmp_path / "scratch", seed=0, contents=3, steps=2, autoencoder_steps=2)
+    assert (tmp_path / "scratch" / "diffusion.png").is_file()
+    described = json.loads((tmp_path / "diffusion.json").read_text())
+    assert described["measured"] == figures
+    assert described["held_out"] == list(HELD_OUT)
+    assert {"named", "named_true", "scene", "psnr", "psnr_held_out"} < set(figures)
+    monkeypatch.setattr("lightning_modules.weights.diffusion.EMBEDDED", tmp_path)
+    found = weights.load_diffusion("embedded")
+    assert found.unet.config.block_out_channels == [16, 16, 16]
+    assert found.digest
