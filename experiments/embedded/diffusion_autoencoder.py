@@ -1,8 +1,7 @@
-"""Trains the autoencoder of the embedded pipeline, and brings its latents to the deviation that noise expects."""
+"""Makes the autoencoder of the embedded pipeline: an encoder in closed form, and a decoder that learns to undo it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,61 +19,128 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 BATCH, RATE = 6, 2e-3
-COLOUR, TEXTURE, SPREAD = 2.0, 0.1, 1e-6  # of colours, features and the divergence, beside the pixels' one
+TEXTURE = 0.1  # of the encoder's features, beside the pixels' one
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
+LIFT = 12.0  # of half the channels before the encoder's last normalisation, which then no longer depends on the picture
+LIFT_BACK = 4.0
+SURE = -7.0  # log variance of latents of unit deviation
 
 
-def train_autoencoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
-    """Train an autoencoder in place, or go on with it, and return the seconds of CPU time that it took.
+@torch.no_grad()
+def set_encoder(vae: AutoencoderKL, images: Tensor) -> None:
+    """Make the latents the principal components of blocks of 4 x 4 pixels, and let the decoder start from their means.
 
-    The loss is |x - D(z)| on pixels in [-1, 1] + `COLOUR` times the same on means of 4 x 4 pixels (else shapes are
-    learned in grey first) + `SPREAD` KL(q(z|x), N(0, 1)), z ~ q(z|x).
+    Residual branches add nothing, two strided convolutions gather the 48 numbers of a block, and the normalisation
+    before the last convolution is made affine by constants that it cannot tell from the picture. A component's
+    deviation becomes the square root of what it is in pixels, times one factor for all: unit variance in the mean, and
+    fine texture is quieter than colour, so that noise hides it first.
 
     Args:
-        vae: With random weights.
+        vae: With random weights, three levels and one group in each normalisation.
+        images: To measure on, ``(N, 3, S, S)``, uint8.
+    """
+    count = vae.config.latent_channels
+    mean, deviation, vectors = _components(images, count)
+    for module in vae.modules():
+        if hasattr(module, "conv_shortcut") and hasattr(module, "conv2"):
+            _clear(module.conv2)
+    _gather(vae.encoder, mean, deviation, vectors)
+    loud = deviation.sqrt()
+    loud = loud / loud.square().mean().sqrt() / vae.config.scaling_factor
+    _clear(vae.quant_conv)
+    vae.quant_conv.weight[range(count), range(count)] = loud.view(-1, 1, 1)
+    vae.quant_conv.bias[count:] = SURE + 2 * loud.log()
+    _clear(vae.post_quant_conv)
+    vae.post_quant_conv.weight[range(count), range(count)] = 1 / loud.view(-1, 1, 1)
+    _spread(vae.decoder, mean, deviation, vectors)
+
+
+def _components(images: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean block, the deviations of the loudest components and their directions, ``(count, 48)``."""
+    blocks = F.pixel_unshuffle(F.pixel_unshuffle(images.float() / 127.5 - 1, 2), 2).permute(0, 2, 3, 1).flatten(0, 2)
+    mean = blocks.mean(0)
+    values, vectors = torch.linalg.eigh((blocks - mean).double().T.cov())
+    return mean, values[-count:].flip(0).sqrt().float(), vectors[:, -count:].flip(1).T.float()
+
+
+def _gather(encoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
+    """Write components of unit deviation into the means of the latents."""
+    count = len(deviation)
+    _pass(encoder.conv_in, 3)
+    first, second, third = encoder.down_blocks
+    _clear(down := first.downsamplers[0].conv)
+    for colour in range(3):
+        for place in range(4):
+            down.weight[4 * colour + place, colour, place // 2, place % 2] = 1
+    _pass(second.resnets[0].conv_shortcut, 12)
+    _clear(down := second.downsamplers[0].conv)
+    rows = vectors / deviation[:, None]
+    down.weight[:count, :12, :2, :2] = rows.view(count, 12, 2, 2)
+    down.bias[:count] = -rows @ mean
+    _pass(third.resnets[0].conv_shortcut, count)
+    _lift(encoder.mid_block.resnets[-1].conv2, encoder.conv_norm_out, LIFT)
+    _pass(encoder.conv_out, count)
+    encoder.conv_out.bias[:count] = -LIFT
+
+
+def _spread(decoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
+    """Let the decoder start as the mean colour of every block; what it learns is added to that."""
+    of_blocks = vectors.view(-1, 3, 16).mean(2).T * deviation  # 3, components
+    decoder.conv_in.weight[:3] = 0
+    decoder.conv_in.weight[:3, : len(deviation), 1, 1] = of_blocks
+    decoder.conv_in.bias[:3] = mean.view(3, 16).mean(1)
+    for block in decoder.up_blocks:
+        shortcut = block.resnets[0].conv_shortcut
+        for conv in (shortcut, *(sampler.conv for sampler in block.upsamplers or ())):
+            if conv is not None:
+                _keep(conv, 3)
+    _lift(decoder.up_blocks[-1].resnets[-1].conv2, decoder.conv_norm_out, LIFT_BACK)
+    _pass(decoder.conv_out, 3)
+    decoder.conv_out.bias[:] = -LIFT_BACK
+
+
+def _clear(conv: nn.Module) -> None:
+    conv.weight.zero_()
+    conv.bias.zero_()
+
+
+def _pass(conv: nn.Module, channels: int) -> None:
+    """Let a convolution hand its first channels on and nothing else."""
+    _clear(conv)
+    _keep(conv, channels)
+
+
+def _keep(conv: nn.Module, channels: int) -> None:
+    """Let a convolution hand its first channels on; what it does to the others stays."""
+    middle = conv.weight.shape[-1] // 2
+    conv.weight[:channels] = 0
+    conv.bias[:channels] = 0
+    conv.weight[range(channels), range(channels), middle, middle] = 1
+
+
+def _lift(conv: nn.Module, norm: nn.Module, lift: float) -> None:
+    """Let a normalisation keep light and contrast: beside such constants the picture hardly changes mean and scale."""
+    half = len(conv.bias) // 2
+    conv.bias[:half], conv.bias[half:] = lift, -lift
+    norm.weight.fill_(lift)
+    norm.bias.zero_()
+
+
+def train_decoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
+    """Train the decoder in place, or go on with it, and return the seconds of CPU time that it took.
+
+    The loss is |x - D(z)| on pixels in [-1, 1] + `TEXTURE` |F(x) - F(D(z))| on features of the embedded VGG, z drawn
+    from q(z|x).
+
+    Args:
+        vae: With an encoder that stays what it is.
         studies: Pictures.
         state: Where to keep what is unfinished.
         seed: Draws everything.
         steps: Of `BATCH` pictures.
     """
-    start_as_chain(vae)
-
-    def loss_of(images: Tensor, generator: torch.Generator) -> Tensor:
-        posterior = vae.encode(images).latent_dist
-        again = vae.decode(posterior.sample(generator=generator)).sample
-        return _error(again, images) + SPREAD * posterior.kl().mean()
-
-    return _train("autoencoder", vae, loss_of, studies, state, seed=seed, steps=steps)
-
-
-def train_decoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
-    """Go on with the decoder alone, for latents that stay what they are, and return the seconds of CPU time.
-
-    The loss is `train_autoencoder`'s without the divergence + `TEXTURE` |F(x) - F(D(z))| on features of the embedded
-    VGG.
-    """
     encoder = load_vgg("embedded")
-
-    def loss_of(images: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.no_grad():
-            latents = vae.encode(images).latent_dist.sample(generator=generator)
-        again = vae.decode(latents).sample
-        return _error(again, images) + TEXTURE * _texture(encoder, again, images)
-
-    return _train("decoder", vae.decoder, loss_of, studies, state, seed=seed, steps=steps)
-
-
-def _train(
-    name: str,
-    network: nn.Module,
-    loss_of: Callable[[Tensor, torch.Generator], Tensor],
-    studies: Studies,
-    state: Path,
-    *,
-    seed: int,
-    steps: int,
-) -> float:
-    network.requires_grad_(True).to(memory_format=torch.channels_last)
+    network = vae.decoder.requires_grad_(True).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.0, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
@@ -83,33 +149,23 @@ def _train(
     recent: list[float] = []
     for batch in order[progress.step :]:
         images = studies.images[batch].float() / 127.5 - 1
-        loss = loss_of(images.contiguous(memory_format=torch.channels_last), generator)
+        with torch.no_grad():
+            latents = vae.encode(images).latent_dist.sample(generator=generator)
+        again = vae.decode(latents).sample
+        pixels = (again - images).abs().mean()
+        loss = pixels + TEXTURE * _texture(encoder, again, images)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        recent = [*recent[-99:], loss.item()]
+        recent = [*recent[-99:], pixels.item()]
         if progress.step % 100 == 0:
-            print(f"{name} {progress.step:5d}/{steps} loss {sum(recent) / len(recent):.4f}", flush=True)
+            print(f"decoder {progress.step:5d}/{steps} pixels {sum(recent) / len(recent):.4f}", flush=True)
         progress.done()
     progress.write()
     network.requires_grad_(False)
     return round(progress.cpu_seconds, 1)
-
-
-@torch.no_grad()
-def start_as_chain(vae: AutoencoderKL) -> None:
-    """Let all residual branches start at nothing: what is left is a short chain of convolutions, which learns fast."""
-    for module in vae.modules():
-        if hasattr(module, "conv_shortcut") and hasattr(module, "conv2"):
-            module.conv2.weight.zero_()
-            module.conv2.bias.zero_()
-
-
-def _error(again: Tensor, images: Tensor) -> Tensor:
-    difference = again - images
-    return difference.abs().mean() + COLOUR * F.avg_pool2d(difference, 4).abs().mean()
 
 
 def _texture(encoder: VGGEncoder, again: Tensor, images: Tensor) -> Tensor:
@@ -131,29 +187,6 @@ def reconstruct(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Return what comes back of pictures, ``(N, 3, S, S)``, float32 in [0, 1]."""
     mean, _ = encode(vae, images)
     return torch.cat([vae.decode(part).sample for part in mean.split(64)]).clamp(-1, 1) / 2 + 0.5
-
-
-@torch.no_grad()
-def standardise(vae: AutoencoderKL, images: Tensor) -> None:
-    """Bring every channel of the latents to zero mean and, times the scaling factor, unit deviation.
-
-    The two 1x1 convolutions around the latents take it up, so no picture changes: noise then hides all channels alike,
-    and a sampler starts from what training ended with.
-
-    Args:
-        vae: With quantising convolutions.
-        images: To measure on, ``(N, 3, S, S)``, uint8.
-    """
-    mean, _ = encode(vae, images)
-    centre = mean.mean((0, 2, 3))
-    scale = mean.std((0, 2, 3)) * vae.config.scaling_factor  # z -> (z - centre) / scale
-    channels = len(centre)
-    before, after = vae.quant_conv, vae.post_quant_conv
-    before.bias[:channels].sub_(centre).div_(scale)
-    before.weight[:channels].div_(scale.view(-1, 1, 1, 1))
-    before.bias[channels:].sub_(2 * scale.log())  # log variances
-    after.bias.add_((after.weight.flatten(1) * centre).sum(1))
-    after.weight.mul_(scale.view(1, -1, 1, 1))
 
 
 def psnr(one: Tensor, other: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,13 @@ from experiments.embedded.gallery import batches
 from experiments.embedded.unfinished import Unfinished
 from lightning_modules.networks.latent_diffusion import LatentDiffusion
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
 BATCH, RATE = 32, 1e-3
 WORDLESS = 0.1  # share of the captions left out, for classifier-free guidance
 MIN_SNR = 5.0
+LIFT = 6.0
 SLOWEST = 0.999  # of the average of the weights
 
 
@@ -115,12 +120,41 @@ class Lessons:
         return self._tokens[text]
 
 
-def train_denoiser(
-    parts: LatentDiffusion, studies: Studies, state: Path, *, seed: int, steps: int
-) -> tuple[float, float]:
-    """Train UNet and text encoder in place, or go on with them; what stays is the average of their weights.
+@torch.no_grad()
+def start_as_identity(unet: UNet2DConditionModel) -> None:
+    """Let a UNet answer with its own input: at most steps that is nearly the noise, and what is learned is the rest.
 
-    Returns the mean error of the last hundred steps, and the seconds of CPU time.
+    Residual branches and transformers add nothing at first. The input goes through the outermost skip connection; so
+    that the last normalisation and activation let it through, each half of the channels of its groups is lifted and
+    the other half lowered by `LIFT`, which hardly leaves the picture a say in mean and scale.
+    """
+    for module in unet.modules():
+        for name in ("conv2", "proj_out"):
+            branch = getattr(module, name, None)
+            if isinstance(branch, nn.Conv2d):
+                branch.weight.zero_()
+                branch.bias.zero_()
+    count, norm, last = unet.config.in_channels, unet.conv_norm_out, unet.up_blocks[-1].resnets[-1]
+    size = norm.num_channels // norm.num_groups
+    places = [place for place in range(norm.num_channels) if place % size < size // 2][:count]
+    lowered = [place + size // 2 for place in places]
+    skip = last.conv_shortcut.in_channels - unet.conv_in.out_channels
+    for conv, inputs in ((unet.conv_in, range(count)), (last.conv_shortcut, [skip + place for place in places])):
+        conv.weight[places], conv.bias[places] = 0, 0
+        middle = conv.weight.shape[-1] // 2
+        conv.weight[places, list(inputs), middle, middle] = 1
+    last.conv_shortcut.weight[lowered], last.conv_shortcut.bias[lowered] = 0, 0
+    last.conv2.bias[places], last.conv2.bias[lowered] = LIFT, -LIFT
+    norm.weight[places] = norm.weight[lowered] = LIFT
+    unet.conv_out.weight.zero_()
+    unet.conv_out.weight[range(count), places, 1, 1] = 1
+    unet.conv_out.bias.fill_(-LIFT)
+
+
+def train_denoiser(parts: LatentDiffusion, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
+    """Train UNet and text encoder in place, or go on with them, and return the seconds of CPU time that it took.
+
+    What stays is the average of the weights.
 
     The loss is min(1, 5 / SNR_t) |eps - eps_theta(x_t, t, words)|^2, t uniform.
 
@@ -135,6 +169,7 @@ def train_denoiser(
     """
     generator = torch.Generator().manual_seed(seed)
     lessons = Lessons(parts, studies, generator)
+    start_as_identity(parts.unet)
     network = Denoiser(parts)
     network.requires_grad_(True)
     network.unet.to(memory_format=torch.channels_last)
@@ -162,4 +197,16 @@ def train_denoiser(
     progress.write()
     average.apply()
     network.requires_grad_(False)
-    return round(sum(recent) / max(1, len(recent)), 4), round(progress.cpu_seconds, 1)
+    return round(progress.cpu_seconds, 1)
+
+
+@torch.no_grad()
+def denoising_error(parts: LatentDiffusion, studies: Studies, *, seed: int) -> float:
+    """Return the mean of |eps - eps_theta|^2 over a split, every picture at one step."""
+    lessons = Lessons(parts, studies, torch.Generator().manual_seed(seed))
+    network = Denoiser(parts)
+    errors = []
+    for batch in torch.arange(len(studies)).split(BATCH):
+        noisy, time, tokens, noise, _ = lessons.draw(batch)
+        errors.append((network(noisy, time, tokens) - noise).square().mean((1, 2, 3)))
+    return round(float(torch.cat(errors).mean()), 4)

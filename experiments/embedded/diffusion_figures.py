@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from experiments.embedded.diffusion_autoencoder import psnr, reconstruct
+from experiments.embedded.diffusion_denoiser import denoising_error
 from experiments.embedded.diffusion_pictures import HELD_OUT, SEEN, make_studies
 from experiments.embedded.gallery import PHOTOGRAPH
 from lightning_modules.files import write_atomically
@@ -67,6 +68,7 @@ def measure(parts: LatentDiffusion, *, seed: int) -> tuple[dict[str, float], Ten
     """Return figures on contents of the test split, and what the pipeline draws of `SCENES`, a row a painter.
 
     - ``psnr``: of reconstructed photographs and paintings, and ``psnr_held_out`` of the painters never seen.
+    - ``denoising_error``: of the predicted noise, squared, where its variance is one.
     - ``named``: of the drawn paintings, how many the classifier gives to their painter, among the painters alone.
     - ``named_true``: the same of true paintings, small as they are.
     - ``scene``: of the drawn pictures, how many CLIP finds nearest to their own scene among `SCENES`.
@@ -79,6 +81,7 @@ def measure(parts: LatentDiffusion, *, seed: int) -> tuple[dict[str, float], Ten
     return {
         "psnr": psnr(reconstruct(parts.vae, true.images), true.images / 255),
         "psnr_held_out": psnr(reconstruct(parts.vae, strange), strange / 255),
+        "denoising_error": denoising_error(parts, true, seed=seed),
         "named": _named(drawn[: len(painters)], painters),
         "named_true": _named(true.images[of_painters] / 255, true.artist[of_painters]),
         "scene": _scenes(drawn),

@@ -157,7 +157,7 @@ TINY: dict[str, Any] = {
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "block_out_channels": [32, 96, 160],
         "layers_per_block": 1,
-        "norm_num_groups": 16,
+        "norm_num_groups": 4,
         "attention_head_dim": 4,
         "cross_attention_dim": 96,
     },

@@ -4,18 +4,28 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from datamodules.procedural import PAINTERS, contents, paint
+from experiments.embedded.diffusion_pictures import HELD_OUT
 from lightning_modules import weights
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.latent_diffusion import TINY, build_diffusion
 from lightning_modules.weights import choice
 
+SCENES = ("the sea under a blue sky", "an autumn forest")
+
 
 @pytest.fixture(scope="module")
 def parts():
     return weights.load_diffusion("random")
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return weights.load_diffusion("embedded")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +93,45 @@ def test_the_pipeline_is_diffusers_own_and_draws(parts, sampler, caplog):
     assert torch.allclose(drawn[0], drawn[2], atol=1e-5)
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-2)
     assert not caplog.records
+
+
+# ---- embedded --------------------------------------------------------------------------------------------------------
+
+
+def test_the_embedded_pipeline_weighs_at_most_16_megabytes_and_says_what_it_never_saw(embedded):
+    files = list(weights.EMBEDDED.glob("diffusion*"))
+    assert sum(file.stat().st_size for file in files) <= 16e6
+    described = json.loads((weights.EMBEDDED / "diffusion.json").read_text())
+    assert described["held_out"] == list(HELD_OUT)
+    assert {"seed", "cpu_seconds"} < set(described["measured"])
+    assert (embedded.source, embedded.size) == ("embedded", 64)
+    assert embedded.signature != embedded.source
+
+
+def test_the_embedded_autoencoder_brings_pictures_back(embedded):
+    pictures = [picture for picture in contents("test", 8, size=64, seed=4242) if picture.regions is not None][:4]
+    works = [paint(picture, name, 4242) for name in PAINTERS for picture in pictures]
+    shown = torch.from_numpy(np.stack(works)).permute(0, 3, 1, 2)
+    again = embedded.vae.decode(embedded.vae.encode(2 * shown - 1).latent_dist.mean).sample.clamp(-1, 1) / 2 + 0.5
+    error = (again - shown).square().mean((1, 2, 3)).view(len(PAINTERS), -1)
+    assert float(-10 * error.log10().mean()) > 20
+    assert float(-10 * error.log10().mean(1).min()) > 15
+
+
+def test_the_embedded_pipeline_paints_in_the_manner_that_is_asked_for(embedded):
+    """A judge that has nothing to do with it names the painters of what it draws, far beyond chance."""
+    names = [name for name in PAINTERS if name not in HELD_OUT]
+    pipeline = weights.pipeline_of(embedded)
+    pipeline.set_progress_bar_config(disable=True)
+    prompts = [f"a painting of {scene} in the style of {name}" for name in names for scene in SCENES]
+    seeds = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
+    drawn = pipeline(prompts, num_inference_steps=12, guidance_scale=4.0, generator=seeds, output_type="pt").images
+    judge = weights.load_artist_classifier()
+    shown = torch.nn.functional.interpolate(drawn, (80, 80), mode="bicubic", antialias=True).clamp(0, 1)
+    answers = judge(shown)[:, : len(judge.artists)].argmax(1).tolist()
+    wanted = [judge.artists.index(name) for name in names for _ in SCENES]
+    right = sum(one == other for one, other in zip(answers, wanted, strict=True))
+    assert right / len(wanted) > 0.5  # chance: 1 in 12
 
 
 # ---- pretrained ------------------------------------------------------------------------------------------------------
