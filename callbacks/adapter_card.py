@@ -26,7 +26,8 @@ def write_card(
 
     Args:
         module: The method; its ``recipe`` says how it was configured.
-        datamodule: What it learnt from; its ``artists`` and ``card`` go into the card, where it has them.
+        datamodule: What it learnt from; its ``artists``, and of its ``style`` where the ``captions`` come from, go into
+            the card, where it has them.
         adapter: As of `lightning_modules.generation.GenerativeModule.adapter_state`.
         files: From style to the name of its file.
         iterations: How long it has learnt.
@@ -35,7 +36,7 @@ def write_card(
     kind = type(module).__name__
     lines = [
         *_head(settings, kind),
-        f"# {' and '.join(files)}",
+        f"# {' and '.join(f'`{style}`' for style in files)}",
         "",
         f"Learnt by {kind} in {iterations} iterations; prompts name the style, as below.",
         "",
@@ -47,7 +48,7 @@ def write_card(
         *_usage(module, adapter, files, settings),
         "```",
         "",
-        f'`impasto stylize --checkpoint ... --prompt "{SUBJECT}"` of the checkpoint beside this folder draws the same.',
+        "`impasto stylize` draws the same with the checkpoint beside this folder, that prompt and `--seed 0`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -68,7 +69,8 @@ def _facts(
         facts[f"`{style}`"] = f"{size}, {numbers} numbers"
     artists = getattr(datamodule, "artists", ())
     facts |= {"styles": ", ".join(artists)} if artists else {}
-    facts |= getattr(datamodule, "card", {})
+    captions = getattr(getattr(datamodule, "style", None), "captions", None)
+    facts |= {"captions": captions} if captions else {}
     plain = {name: value for name, value in settings.items() if isinstance(value, str | int | float) and value != ""}
     if not _is_published(settings):
         plain.pop("model", None)  # nobody asked for it

@@ -114,7 +114,7 @@ class StylizationGrid(Callback):
         log_picture(trainer, "samples", grid, path)
 
     def _titles(self) -> dict[str, str]:
-        titles = COLUMNS if any("content" in row.pictures for row in self._chosen) else DRAWN
+        titles = titles_of(self._chosen)
         before = list(titles).index("stylized") + 1
         names = [*list(titles)[:before], *self._beside, *list(titles)[before:]]
         return {name: titles.get(name, name) for name in names}
@@ -160,17 +160,23 @@ def choose(samples: Sequence[Sample], count: int) -> list[Sample]:
     return chosen
 
 
-def draw_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str] = COLUMNS) -> Tensor:
+def titles_of(samples: Sequence[Sample]) -> Mapping[str, str]:
+    """Return the columns of samples: those of pictures that were drawn from words, where none has a content."""
+    return COLUMNS if any("content" in sample.pictures for sample in samples) else DRAWN
+
+
+def draw_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str] | None = None) -> Tensor:
     """Draw one row per sample under column titles.
 
     Args:
         samples: The rows, at least one.
         cell: Side of one picture in pixels.
-        titles: From the name of a picture to the title of its column, from left to right.
+        titles: From the name of a picture to the title of its column, from left to right; by default `titles_of`.
 
     Returns:
         ``(3, H, W)`` in [0, 1].
     """
+    titles = titles_of(samples) if titles is None else titles
     columns = [name for name in titles if any(name in sample.pictures for sample in samples)]
     rows = [{name: _fitted(picture, cell) for name, picture in sample.pictures.items()} for sample in samples]
     heights = [max(picture.height for picture in row.values()) for row in rows]
@@ -186,7 +192,8 @@ def draw_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str] = 
             left = GAP + columns.index(name) * (cell + GAP) + (cell - picture.width) // 2
             sheet.paste(picture, (left, top + (height - picture.height) // 2))
         for column, text, cells in _captions(sample, columns):
-            pen.text((GAP + column * (cell + GAP), top + height + 2), _fit(text, font, cells * cell), INK, font=font)
+            fitted = (_fit if cells < len(columns) else _fit_middle)(text, font, cells * cell)
+            pen.text((GAP + column * (cell + GAP), top + height + 2), fitted, INK, font=font)
         top += height + CAPTION + GAP
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
 
@@ -214,6 +221,16 @@ def _fit(text: str, font: Any, width: int) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def _fit_middle(text: str, font: Any, width: int) -> str:
+    """Shorten a text in its middle: what is drawn stands at the beginning of a prompt, and its style at the end."""
+    if font.getlength(text) <= width:
+        return text
+    begin, end = text[: len(text) // 2], text[len(text) // 2 :]
+    while begin and font.getlength(f"{begin}…{end}") > width:
+        begin, end = begin[:-1], end[1:]
+    return f"{begin}…{end}"
 
 
 def _bytes(image: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from datamodules.captions import Captioned, list_captioned, require_captions
 from datamodules.sources import Painting, ProceduralArt, Split, artist_name, hold_out
@@ -50,7 +50,13 @@ class NegativeMaker(Protocol):
 
 
 class TripletSource(ABC):
-    """Lists the pictures of some styles with their captions."""
+    """Lists the pictures of some styles with their captions.
+
+    Attributes:
+        captions: Who wrote them, for model cards.
+    """
+
+    captions: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -96,6 +102,8 @@ class StyleFolders(TripletSource):
 
     Source: NSYNC, section IV-A, for sets of held-out pictures; giddyyupp/NSYNC @2d20a62 for pairs by name.
     """
+
+    captions: ClassVar[str] = "of the files or the table beside the pictures"
 
     def __init__(
         self,
@@ -169,6 +177,8 @@ class ProceduralPainters(TripletSource):
         contents_per_split: Number of contents of ``train``, ``val`` and ``test``; None takes the generator's own.
         seed: Of the generated pictures.
     """
+
+    captions: ClassVar[str] = "what ProceduralArt's contents show"
 
     def __init__(
         self,

@@ -92,7 +92,8 @@ class Entry:
         build: Takes the networks and returns the metric.
         networks: Names for `Judges.network`.
         needs: What stylised pictures are compared with: the ``content``, ``style``, ``prompt`` or ``artist`` of each,
-            the ``clip`` that it is a frame of, or ``styles``, the set of all.
+            the ``clip`` that it is a frame of, or ``styles``, the set of all; in a validation alone also a ``mask`` of
+            each, and the ``artists`` of both sets.
         text: What it measures, in a few words.
     """
 
@@ -159,8 +160,11 @@ REGIONS: dict[str, Entry] = {
 
 EXTRAS: dict[str, Entry] = {
     "panel_named": Entry(DeceptionRate, ("panel",), ("artist",), "share whose artist an independent panel names"),
+    "csd_per_artist": Entry(
+        partial(CSD, per_artist=True), ("csd",), ("styles", "artists"), "the same, artist by artist, mean over them"
+    ),
 }
-"""Metrics that need more than weights that everybody has; `find` knows them and those of `REGIONS`, too."""
+"""Metrics that need more than everybody has; `find` knows them and those of `REGIONS`, too."""
 
 
 def find(name: str) -> Entry:

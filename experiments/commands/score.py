@@ -13,6 +13,11 @@ if TYPE_CHECKING:  # `impasto score --help` must not cost the seconds of `import
     from experiments.scoring.pairs import Pair
 
 TABLES = (".json", ".csv", ".md")
+NOT_IN_FOLDERS = {
+    "mask": "masks, which no folder brings: run `impasto validate` with datamodules.local_style.LocalStyleDataModule",
+    "artists": "a validation, which knows whose each picture is: score the folders of every artist alone",
+}
+"""What some metrics need that no folder has, and what to do instead."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +65,10 @@ def main(args: argparse.Namespace) -> None:
 
     names = _names(args.metrics)
     needs = {need for name in names for need in find(name).needs}
-    if "mask" in needs:
-        raise ImpastoError(
-            f"{', '.join(name for name in names if 'mask' in find(name).needs)} needs masks, which no folder brings: "
-            "run `impasto validate` with datamodules.local_style.LocalStyleDataModule."
-        )
+    for need, remedy in NOT_IN_FOLDERS.items():
+        if need in needs:
+            asking = ", ".join(name for name in names if need in find(name).needs)
+            raise ImpastoError(f"{asking} needs {remedy}.")
     _check_folders(args)
     styles = _styles(args.style, [name for name in names if "styles" in find(name).needs])
     pairs = _pairs(args, needs)

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from callbacks.adapter_card import write_card
 from callbacks.adapter_files import AdapterFiles, write_adapter
 from callbacks.best_checkpoint import BestCheckpoint
 from callbacks.last_checkpoint import LastCheckpoint
@@ -79,13 +82,17 @@ def test_the_card_says_what_it_is(dreaming, quiet_trainer, tmp_path):
     )
     card = (checkpoints / "last/README.md").read_text()
     for words in (
-        "# <ada-stipple>",
+        "# `<ada-stipple>`",
         "by Dreamer in 3 iterations",
         "| `<ada-stipple>` | 2 x 3, 6 numbers |",
         "| variant | CTOA |",
     ):
         assert words in card
     assert "some/model" not in card  # random weights are nobody's
+    data = SimpleNamespace(artists=["Ada", "Bo"], style=SimpleNamespace(captions="of friends"))
+    card = write_card(dreaming.Dreamer(), data, {}, {"<ada>": "a"}, 1)
+    assert "| styles | Ada, Bo |\n| captions | of friends |" in card
+    card = (checkpoints / "last/README.md").read_text()
     for words in (
         'load_diffusion("random")',
         "num_inference_steps=7,",

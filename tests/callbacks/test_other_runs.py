@@ -50,11 +50,12 @@ def test_another_run_draws_the_same_prompts_beside(dreaming, quiet_trainer, tmp_
     assert Image.open(picture).width == 3 * 30 + 6
 
 
-def test_a_fit_ends_in_the_same_bits_with_and_without(dreaming, quiet_trainer, other):
+def test_a_fit_ends_in_the_same_bits_with_and_without(dreaming, quiet_trainer, tmp_path, other):
     ends = []
     for callbacks in ([], [StylizationGrid(cell=24), OtherRuns({"ti": other})]):
         module = dreaming.Dreamer()
-        trainer = quiet_trainer(callbacks=callbacks, max_steps=4, max_epochs=-1, num_sanity_val_steps=0)
+        settings = {"max_steps": 4, "max_epochs": -1, "num_sanity_val_steps": 0, "default_root_dir": tmp_path}
+        trainer = quiet_trainer(callbacks=callbacks, **settings)
         trainer.fit(module, dreaming.loader(), dreaming.loader())
         ends.append(module.light.detach())
     assert torch.equal(*ends)

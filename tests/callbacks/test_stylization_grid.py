@@ -2,7 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from callbacks.stylization_grid import Sample, StylizationGrid, choose, draw_grid
+from callbacks.stylization_grid import Sample, StylizationGrid, choose, draw_grid, titles_of
 
 
 def picture(value, height=8, width=12):
@@ -92,6 +92,15 @@ def test_it_stays_silent_where_it_should(tmp_path, attribute, value):
     setattr(trainer, attribute, value)
     validate(StylizationGrid(), trainer, [0, 1])
     assert not list(tmp_path.iterdir())
+
+
+def test_under_what_was_drawn_from_words_stands_the_prompt_across_all_columns():
+    drawn = Sample({"stylized": picture(0), "style": picture(0)}, 0, "a long prompt")
+    assert list(titles_of([drawn])) == ["stylized", "style", "truth"]
+    sheet = draw_grid([drawn], cell=60)
+    assert sheet.shape == (3, 22 + 40 + 28, 2 * 66 + 6)
+    captions = [sheet[:, 62:, left : left + 60] for left in (6, 72)]
+    assert [float(caption.min()) < 1 for caption in captions] == [True, True]
 
 
 @pytest.mark.parametrize(("notes", "inked"), [({"b": "note"}, [True, False]), ({}, [False, True])])

@@ -192,6 +192,14 @@ def test_what_only_drawings_have_is_refused_elsewhere(trained, capsys, arguments
 
 
 @pytest.mark.usefixtures("place")
+def test_files_for_diffusers_are_no_checkpoints(dreamer, capsys):
+    beside = dreamer / "checkpoints" / "last"
+    for path, words in ((beside / "learned_embeds.safetensors", "is no checkpoint"), (beside, "no checkpoint in")):
+        assert draw(path, "--prompt", "a pond", "--out", "o.png") == 1
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("place")
 def test_a_size_is_one_number_or_two(dreamer, capsys):
     for size in ("wide", "1x2x3", "x"):
         with pytest.raises(SystemExit):

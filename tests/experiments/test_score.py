@@ -241,6 +241,8 @@ def test_other_formats(score, gallery, name, capsys):
     [
         ("sifd", [], "no metric 'sifd' (did you mean 'sifid'?)"),
         (",", [], "--metrics names no metric"),
+        ("ssim,mask_iou", [], "mask_iou needs masks, which no folder brings"),
+        ("ssim,csd_per_artist", [], "csd_per_artist needs a validation, which knows whose each picture is"),
         ("ssim", ["--stylized", "nowhere"], "The folder nowhere does not exist"),
         ("ssim", ["--stylized", "empty"], "No pictures under empty"),
         ("ssim", ["--content", "empty"], "No pictures under empty"),

@@ -135,3 +135,10 @@ def test_an_unknown_name_is_one_sentence_and_loads_nothing():
         find("zzz")
     with pytest.raises(ImpastoError, match="no source of weights 'own': take one of auto"):
         Judges("own")
+
+
+def test_csd_artist_by_artist_is_there_for_validations(metrics):
+    judges = Judges("embedded")
+    (metric,) = make_metrics(["csd_per_artist"], judges).values()
+    assert metric.per_artist
+    assert "artist by artist" in metric.convention

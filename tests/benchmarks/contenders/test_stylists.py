@@ -2,7 +2,7 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.contenders.stylists import Method, Task, newest_runs, open_methods
+from benchmarks.contenders.stylists import Method, Redrawer, Task, newest_runs, open_methods
 
 CONTENT = torch.full((3, 16, 16), 100, dtype=torch.uint8)
 TASKS = [Task(CONTENT, torch.full((3, 24, 24), level, dtype=torch.uint8), f"painter {level}") for level in (10, 200)]
@@ -47,10 +47,46 @@ def test_every_condition_that_is_wanted_and_taken_is_a_contender(monkeypatch):
     assert len(open_methods({"a": "a.ckpt"}, ["text", "image"])) == 2
 
 
+class Drawer:
+    """Stands in for a method that draws from words, and has learnt painter 10."""
+
+    device, stride = torch.device("cpu"), 8
+
+    def __init__(self):
+        self.told = []
+
+    def adapter_state(self):
+        return {"<painter-10>": {}}
+
+    def generate(self, prompts, *, size, content, strength, **_):
+        self.told.append((prompts, tuple(content.shape), size, strength))
+        return content
+
+
+def test_who_draws_from_words_redraws_the_content_by_the_word_for_the_painter():
+    drawer = Drawer()
+    contender = Redrawer("NSYNC", drawer)
+    painted, _ = contender.paint(TASKS)
+    assert (contender.name, contender.takes) == ("NSYNC by name", "text")
+    prompts = [told[0] for told in drawer.told[-2:]]
+    assert prompts == [["a picture in the style of <painter-10>"], ["a picture in the style of painter 200"]]
+    assert {told[1:] for told in drawer.told} == {((1, 3, 16, 16), (16, 16), 0.6)}
+    assert all(torch.equal(picture, CONTENT) for picture in painted)
+
+
+def test_who_draws_from_words_is_one_contender_who_is_told_words(monkeypatch):
+    monkeypatch.setattr("benchmarks.contenders.stylists.open_model", lambda path, device: Drawer())
+    monkeypatch.setattr("benchmarks.contenders.stylists.GenerativeModule", Drawer)
+    (contender,) = open_methods({"a": "a.ckpt"}, ["text", "image"])
+    assert isinstance(contender, Redrawer)
+    assert not open_methods({"a": "a.ckpt"}, ["image"])
+
+
 def test_the_newest_runs_are_those_of_methods_that_restyle_pictures(tmp_path):
     recipes = {
         "clast": "lightning_modules.clast.CLAST",
         "artist": "lightning_modules.classifiers.artist.ArtistClassification",
+        "drawing": "lightning_modules.generation.GenerativeModule",
         "begun": None,
     }
     for name, path in recipes.items():
@@ -60,4 +96,4 @@ def test_the_newest_runs_are_those_of_methods_that_restyle_pictures(tmp_path):
         if path:
             signature = {"method": name, "recipe": yaml.safe_dump({"class_path": path, "init_args": {}}), "frozen": {}}
             torch.save({"impasto": signature}, folder / "best.ckpt")
-    assert newest_runs(tmp_path) == {"clast": str(tmp_path / "clast" / "latest")}
+    assert newest_runs(tmp_path) == {name: str(tmp_path / name / "latest") for name in ("clast", "drawing")}

@@ -70,7 +70,6 @@ class PromptData(LightningDataModule):
     """Four batches an epoch, of styles called as two painters whom the embedded judge knows."""
 
     artists: ClassVar = ("Ada Stipple", "Bruno Carbone")
-    card: ClassVar = {"captions": "written by hand"}
 
     def train_dataloader(self):
         return DataLoader(TrainingPictures(8), 2, collate_fn=collate)
