@@ -4,11 +4,12 @@ OMP_NUM_THREADS=1 python -m benchmarks.least --pairs 3
 python -m benchmarks.least --size 64 --patches 2 --pairs 1        # a trial
 
 The literal iteration crops, warps and resizes one patch after the other, lets gradients run into CLIP's weights, and
-passes pictures through VGG and CLIP whose features nobody uses, as the notebook does. `exact` computes the same losses
-of the same patches, which are printed side by side; `fast` is experiments/least/fast.yaml: half the patches, VGG on a
-crop of half the side. Each takes part in every round, so that whatever else the machine does hits all alike: a ratio
-is the median of the rounds'. The first call of each, whose memory is measured, does not count in time. On a CPU the
-time is that of all threads.
+passes pictures through VGG and CLIP whose features nobody uses, as the notebook does, in networks as torchvision and
+open_clip build them. `exact` computes the same losses of the same patches, which are printed side by side; `fast` is
+experiments/least/fast.yaml, half the patches and VGG on a crop of half the side, in float32; `half` is the same in the
+bfloat16 that the file asks for, which some processors multiply faster and some slower. Each takes part in every round,
+so that whatever else the machine does hits all alike: a ratio is the median of the rounds'. The first call of each,
+whose memory is measured, does not count in time. On a CPU the time is that of all threads.
 """
 
 import argparse
@@ -83,27 +84,49 @@ class Fast:
         return {name: term[0] for name, term in terms.items()}
 
 
-def contenders(options: argparse.Namespace, device: torch.device) -> dict[str, Callable[[int], Losses]]:
-    """Return the literal iteration, the exact one and the fast preset's, on equal weights."""
-    clip, vgg = load_clip("random", model=options.clip).to(device), load_vgg("random").to(device)
-    plan, half = official(options.size, options.patches), options.precision == "bfloat16"
-    exact = Fitting(Lens(clip, vgg, half=half, antialias=False), plan)
-    fast = Fitting(exact.lens, faster(plan))
-    asked = order(options.size, device)
-    jobs, fewer = exact.prepare(asked), fast.prepare(asked)
+def contenders(exact: Fitting, jobs: Jobs, asked: Order) -> dict[str, Callable[[int], Losses]]:
+    """Return the literal iteration, the exact one and the fast preset's in two precisions, on equal weights."""
+    fast = Fitting(exact.lens, faster(exact.plan))
+    halved = Fitting(exact.lens._replace(half=True), fast.plan)
+    fewer = fast.prepare(asked)
 
     def network() -> StyleUNet:
         made = StyleUNet(1)
         made.start([0])
-        return made.to(device)
+        return made.to(jobs.seen.device)
 
-    literal = Literal(exact, network())
-    first, second = Fast(exact, network()), Fast(fast, network())
+    literal = Literal(exact, network(), jobs)
+    first, second, third = (Fast(fitting, network()) for fitting in (exact, fast, halved))
     return {
-        "literal": lambda iteration: literal(jobs, exact.draws(jobs, iteration)),
+        "literal": lambda iteration: literal(exact.draws(jobs, iteration)),
         "exact": lambda iteration: first(jobs, iteration),
         "fast": lambda iteration: second(fewer, iteration),
+        "half": lambda iteration: third(fewer, iteration),
     }
+
+
+def parts(fitting: Fitting, jobs: Jobs, meter: Meter) -> dict[str, tuple[float, float]]:
+    """Return the seconds of each network, forward and backward, of what an iteration shows it."""
+    lens, plan = fitting.lens, fitting.plan
+    network = StyleUNet(1)
+    network.start([0])
+    sizes = {
+        "U-Net": jobs.seen.shape,
+        "VGG": (1, 3, plan.structure.size, plan.structure.size),
+        "CLIP": (plan.patches.count + 1, 3, lens.clip.image_size, lens.clip.image_size),
+    }
+    runs: dict[str, Callable[[Tensor], Tensor]] = {
+        "U-Net": network.to(jobs.seen.device),
+        "VGG": lambda x: torch.stack([part.mean() for part in lens.maps(x, plan.structure.layers).values()]),
+        "CLIP": lens.embed,
+    }
+    spent = {}
+    for name, run in runs.items():
+        images = torch.rand(sizes[name], device=jobs.seen.device, requires_grad=True)
+        out: list[Tensor] = []
+        forward = meter.seconds(lambda r=run, i=images, o=out: o.append(r(i).sum()))
+        spent[name] = forward, meter.seconds(lambda o=out: o[0].backward())
+    return spent
 
 
 def main() -> None:
@@ -113,12 +136,15 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=64)
     parser.add_argument("--clip", default="ViT-B-32", help="an architecture of open_clip")
     parser.add_argument("--pairs", type=int, default=3, help="rounds, after one that does not count")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of ours")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, help="write the results as JSON too")
     options = parser.parse_args()
     device = torch.device(options.device)
-    runs, meter = contenders(options, device), Meter(device, 0)
+    meter, asked = Meter(device, 0), order(options.size, device)
+    clip, vgg = load_clip("random", model=options.clip).to(device), load_vgg("random").to(device)
+    exact = Fitting(Lens(clip, vgg, antialias=False), official(options.size, options.patches))
+    jobs = exact.prepare(asked)
+    runs = contenders(exact, jobs, asked)
     losses: dict[str, Losses] = {}
     mib = {name: meter.first(lambda n=name, r=run: losses.update({n: r(0)}))[1] for name, run in runs.items()}
     for term in losses["literal"]:
@@ -128,11 +154,15 @@ def main() -> None:
         rows.append({name: meter.seconds(lambda r=run, n=number: r(n)) for name, run in runs.items()})
         print(f"round {number}: " + "   ".join(f"{name} {spent:.3f} s" for name, spent in rows[-1].items()), flush=True)
     ratios = {name: statistics.median(row["literal"] / row[name] for row in rows) for name in runs}
-    where = f"{options.size} px, {options.patches} patches, {device}, {options.precision}"
-    print(f"{where}: exact {ratios['exact']:.2f}x, fast {ratios['fast']:.2f}x")
+    found = ", ".join(f"{name} {ratios[name]:.2f}x" for name in runs if name != "literal")
+    print(f"{options.size} px, {options.patches} patches, {device}: {found}")
     print("memory: " + ", ".join(f"{name} {value:.0f} MiB" for name, value in mib.items()))
+    spent = parts(exact, jobs, meter)
+    print("of exact: " + ", ".join(f"{name} {there:.2f} + {back:.2f} s" for name, (there, back) in spent.items()))
     if options.out:
-        write_json({"rounds": rows, "ratios": ratios, "mib": mib, "settings": vars(options)}, options.out)
+        write_json(
+            {"parts": spent, "rounds": rows, "ratios": ratios, "mib": mib, "settings": vars(options)}, options.out
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, DistributedSampler, Sampler
 
 from datamodules.batches import ResumableLoader, stack, stack_or_none
 from datamodules.images import read_pixels
@@ -226,10 +226,41 @@ def collate_jobs(samples: Sequence[JobSample]) -> JobBatch:
     )
 
 
-def share_of(rank: int, ranks: int, count: int) -> list[int]:
-    """Return the numbers of one rank's jobs; every rank has as many, for which some repeat where they do not divide."""
+def share_of(rank: int, ranks: int, count: int, *, repeating: bool = True) -> list[int]:
+    """Return the numbers of one rank's jobs.
+
+    Args:
+        rank: Which one.
+        ranks: How many there are.
+        count: Of all jobs.
+        repeating: Whether every rank has as many, for which some repeat where they do not divide. A rank never has
+            none.
+    """
     each = -(-count // ranks)
-    return [number % count for number in range(rank, each * ranks, ranks)]
+    own = list(range(rank, count, ranks))
+    return own if own and not repeating else [number % count for number in range(rank, each * ranks, ranks)]
+
+
+class ShareSampler(DistributedSampler[JobSample]):
+    """One rank's jobs in their order; Lightning leaves samplers of this kind alone.
+
+    Args:
+        samples: All jobs.
+        ranks: How many ranks there are.
+        rank: Which one.
+        numbers: Its jobs.
+    """
+
+    def __init__(self, samples: JobSamples, ranks: int, rank: int, numbers: Sequence[int]) -> None:
+        super().__init__(samples, ranks, rank, shuffle=False)
+        self.numbers = list(numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield their numbers."""
+        return iter(self.numbers)
 
 
 def _words(pixels: Pixels) -> str:

@@ -6,11 +6,19 @@ from typing import Any, Literal, Protocol
 
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader
 
 from datamodules.batches import worker_options
 from datamodules.images import read_image
-from datamodules.job_batches import JobLoader, JobSample, JobSamples, JobStream, collate_jobs, share_of
+from datamodules.job_batches import (
+    JobLoader,
+    JobSample,
+    JobSamples,
+    JobStream,
+    ShareSampler,
+    collate_jobs,
+    share_of,
+)
 from datamodules.job_table import JobTable, PromptParser
 from datamodules.jobs import Job, JobSource
 from datamodules.sources import Split
@@ -38,7 +46,8 @@ class LocalStyleDataModule(LightningDataModule):
     A training batch is one iteration of ``jobs_per_batch`` jobs: all iterations of the first jobs, then those of the
     next. A checkpoint continues in the middle of a job. An epoch ends when every job had all its iterations.
     Validation and prediction take the same jobs once, test those of the test split. Every rank has the same share of
-    them in all of these; where they do not divide, a few are repeated, with their ``index``.
+    them in all of these; where they do not divide, a few are repeated, with their ``index``. A prediction repeats
+    none, unless there are fewer jobs than ranks.
 
     Pictures, masks and truths are cut to centre squares of ``size`` pixels, as those of the other data modules are; a
     region of which nothing is left is an error. With ``size: null`` they keep their own size, and only pictures of one
@@ -134,8 +143,8 @@ class LocalStyleDataModule(LightningDataModule):
         return self._once("test")
 
     def predict_dataloader(self) -> DataLoader[JobSample]:
-        """Return this rank's jobs, each once."""
-        return self._once("val")
+        """Return this rank's jobs, each on one rank alone."""
+        return self._once("val", repeating=False)
 
     def describe(self, index: int, split: Split = "val") -> dict[str, str]:
         """Return what a job is, for a table: ``job``, which names files, ``image``, ``style`` and ``region``."""
@@ -144,21 +153,20 @@ class LocalStyleDataModule(LightningDataModule):
         name = "_".join(re.sub(r"[^\w-]+", "-", part).strip("-")[:40] for part in parts)
         return {"job": name, "image": str(job.image), "style": job.style, "region": job.region}
 
-    def _once(self, split: Split) -> DataLoader[JobSample]:
-        samples, _ = self._ready(split)
+    def _once(self, split: Split, *, repeating: bool = True) -> DataLoader[JobSample]:
+        samples, numbers = self._ready(split, repeating=repeating)
         rank, ranks = self._place()
-        # Shares as those of `share_of`; and Lightning leaves a DistributedSampler alone.
-        sampler: Sampler[int] | None = DistributedSampler(samples, ranks, rank, shuffle=False) if ranks > 1 else None
+        sampler = ShareSampler(samples, ranks, rank, numbers) if ranks > 1 else None
         options: dict[str, Any] = worker_options(self.workers) | {"collate_fn": collate_jobs}
         # By name: in a prediction Lightning builds it once more.
         return DataLoader(samples, batch_size=self.val_batch_size or self.jobs_per_batch, sampler=sampler, **options)
 
-    def _ready(self, split: Split) -> tuple[JobSamples, list[int]]:
+    def _ready(self, split: Split, *, repeating: bool = True) -> tuple[JobSamples, list[int]]:
         """Return the jobs of a split with this rank's numbers, once its grounder has seen them."""
         samples = self._samples.get(split)
         if samples is None:
             raise ImpastoError(f"The jobs of the {split} split are not set up: call setup first.")
-        numbers = share_of(*self._place(), len(samples))
+        numbers = share_of(*self._place(), len(samples), repeating=repeating)
         for number in numbers:
             if self._wants_grounding(samples.jobs[number]):
                 samples.found[number] = self._grounded(samples.jobs[number])

@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from experiments.cli import FOLDER
 
@@ -101,3 +103,48 @@ def same(one, other):
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+JOBS = """
+data:
+  init_args:
+    jobs: {folder}/jobs.csv
+    size: 48
+    iterations: 4
+trainer:
+  enable_progress_bar: false
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.bitwise
+def test_a_killed_fit_of_jobs_continues_in_the_middle_of_one(tmp_path):
+    (tmp_path / "killer.py").write_text(KILLER)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    boxes = ("0,0,24,48", "24,0,48,24", "8,8,40,40")
+    (tmp_path / "jobs.csv").write_text("image,style,box\n" + "".join(f'photo.png,wool,"{box}"\n' for box in boxes))
+    overlays = {"jobs": JOBS.format(folder=tmp_path), "saving": SAVING, "dying": DYING}
+    for name, text in overlays.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    files = [FOLDER / "least/tiny.yaml", FOLDER / "least/smoke.yaml", tmp_path / "jobs.yaml", tmp_path / "saving.yaml"]
+    options = [word for file in files for word in ("--config", str(file))]
+
+    straight = fit(tmp_path, options, "--run_name=straight")
+    assert straight.returncode == 0, straight.stderr
+    killed = fit(tmp_path, [*options, "--config", str(tmp_path / "dying.yaml")], "--run_name=killed")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    runs = tmp_path / "runs/least"
+    assert torch.load(runs / "killed/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+    again = fit(tmp_path, options, "--run_name=killed", "--ckpt_path=last")
+    assert again.returncode == 0, again.stderr
+
+    one, other = (
+        torch.load(runs / name / "checkpoints/last.ckpt", weights_only=True) for name in ("straight", "killed")
+    )
+    assert same(one["state_dict"], other["state_dict"])
+    assert same(one["optimizer_states"], other["optimizer_states"])
+    pictures = sorted((runs / "straight/results").iterdir())
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert picture.read_bytes() == (runs / "killed/results" / picture.name).read_bytes(), picture.name

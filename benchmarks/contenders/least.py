@@ -1,6 +1,7 @@
 """An iteration of LEAST as the public notebook computes it: one patch after the other, in plain layers."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
 
@@ -15,6 +16,7 @@ from lightning_modules.least.jobs import Jobs
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.patches import Draw
 from lightning_modules.networks.clip import CLIPEncoder
+from lightning_modules.networks.vgg import VGGTrunk
 
 
 class Block(nn.Module):
@@ -95,56 +97,107 @@ def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+class PlainVGG(nn.Module):
+    """The VGG as torchvision builds it: layer after layer in the usual layout, to its end, whatever is asked for.
+
+    Args:
+        trunk: Whose weights are copied.
+    """
+
+    def __init__(self, trunk: VGGTrunk) -> None:
+        super().__init__()
+        self.trunk = deepcopy(trunk)
+        for conv in self.trunk.convs.parameters():
+            conv.data = conv.data.contiguous()
+            conv.requires_grad_(False)
+
+    def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return the maps of layers."""
+        x, maps = (images - self.trunk.mean) / self.trunk.std, {}
+        for name, conv in self.trunk.convs.items():
+            x = F.max_pool2d(x, 2) if name.endswith("_1") and name != "1_1" else x
+            maps[f"conv{name}"] = x = conv(x)
+            maps[f"relu{name}"] = x = F.relu(x, inplace=f"conv{name}" not in layers)
+        return {layer: maps[layer] for layer in layers}
+
+
+class PlainCLIP(nn.Module):
+    """CLIP's picture tower as open_clip builds it, in the usual layout.
+
+    Args:
+        encoder: Whose weights are copied.
+    """
+
+    def __init__(self, encoder: CLIPEncoder) -> None:
+        super().__init__()
+        from open_clip.transformer import ResidualAttentionBlock
+
+        self.side, self.mean, self.std = encoder.image_size, encoder.mean, encoder.std
+        self.tower = deepcopy(encoder.model.visual)
+        blocks = self.tower.transformer.resblocks
+        for number, block in enumerate(blocks):
+            width, heads, expand = block.attn.embed_dim, block.attn.num_heads, block.mlp.c_fc
+            whole = ResidualAttentionBlock(width, heads, expand.out_features / width, act_layer=type(block.mlp.gelu))
+            whole.load_state_dict(block.state_dict())
+            blocks[number] = whole.to(expand.weight).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Resize as the notebook does, and return vectors of length 1."""
+        if images.shape[-1] != self.side:
+            images = F.interpolate(images, (self.side,) * 2, mode="bicubic")
+        return _unit(self.tower((images - self.mean) / self.std))
+
+
 class Literal:
     """The notebook's iteration, of one job whose canvas is the notebook's: the whole picture.
 
     Args:
-        fitting: Whose frozen networks and numbers are used, and whose caches are not.
+        fitting: Whose numbers are used, and the weights of whose frozen networks.
         network: Whose first job's weights the network begins with.
+        jobs: The job, of which nothing is used that CLIP or VGG made of pictures.
         wasteful: Whether it also does what the notebook does for nothing: gradients of CLIP's weights, two more passes
             through VGG and one through CLIP.
     """
 
-    def __init__(self, fitting: Fitting, network: StyleUNet, *, wasteful: bool = True) -> None:
-        self.plan, self.lens = fitting.plan, fitting.lens
+    def __init__(self, fitting: Fitting, network: StyleUNet, jobs: Jobs, *, wasteful: bool = True) -> None:
+        self.plan, self.wasteful = fitting.plan, wasteful
+        self.clip, self.vgg = PlainCLIP(fitting.lens.clip), PlainVGG(fitting.lens.vgg.trunk)
+        self.clip.requires_grad_(wasteful)
         self.network = PlainUNet(network).to(next(network.parameters()))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=5e-4)
-        self.wasteful = wasteful
+        self.jobs, seen, mask = jobs, jobs.seen[:1], jobs.mask[:1]
+        with torch.no_grad():
+            self.whole, self.masked = self.clip(seen), self.clip(seen * mask)
+            self.box_mask, target = self._crop(mask), self._crop(seen)
+            self.wanted = self.vgg(target, self.plan.structure.layers)
+        self.words = _unit(_unit(jobs.words[:1]) - _unit(jobs.plain))
 
-    def __call__(self, jobs: Jobs, draws: Sequence[Draw]) -> dict[str, Tensor]:
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Run it, and return the losses."""
-        self.lens.clip.requires_grad_(self.wasteful)
-        terms = self.terms(jobs, draws[0])
+        terms = self.terms(draws[0])
         self.optimizer.zero_grad()
         torch.stack([getattr(self.plan.loss, name) * term for name, term in terms.items()]).sum().backward()
         self.optimizer.step()
-        self.lens.clip.requires_grad_(False)
         return terms
 
-    def terms(self, jobs: Jobs, drawn: Draw) -> dict[str, Tensor]:
+    def terms(self, drawn: Draw) -> dict[str, Tensor]:
         """Return the unweighted losses of job 0."""
-        seen, mask = jobs.seen[:1], jobs.mask[:1]
-        painted = self.network(seen)
-        region = painted * mask
-        words = _unit(_unit(jobs.words[:1]) - _unit(jobs.plain))
-        whole = _unit(self.embed(seen).detach())
-        content = self._content(painted, region, jobs)
+        painted = self.network(self.jobs.seen[:1])
+        region = painted * self.jobs.mask[:1]
+        content = self._content(painted, region)
         return {
-            "patch": self._patches(painted, jobs, drawn, words, whole),
-            "direction": 1 - _cosine(_unit(self.embed(region)) - _unit(self.embed(seen * mask)).detach(), words)[0],
+            "patch": self._patches(painted, drawn),
+            "direction": 1 - _cosine(self.clip(region) - self.masked, self.words)[0],
             "content": content,
             "tv": _variation(region),
         }
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Resize as the notebook does, and return CLIP's vectors."""
-        clip: CLIPEncoder = self.lens.clip
-        if images.shape[-1] != clip.image_size:
-            images = F.interpolate(images, (clip.image_size,) * 2, mode="bicubic")
-        return clip.encode_image(images)
+    def _crop(self, picture: Tensor) -> Tensor:
+        top, left, bottom, right = self.jobs.boxes[0]
+        return TF.resize(picture[:1, :, top:bottom, left:right], [self.plan.structure.size] * 2, antialias=True)
 
-    def _patches(self, painted: Tensor, jobs: Jobs, drawn: Draw, words: Tensor, whole: Tensor) -> Tensor:
-        patches, clip = self.plan.patches, self.lens.clip
+    def _patches(self, painted: Tensor, drawn: Draw) -> Tensor:
+        jobs, patches, whole = self.jobs, self.plan.patches, self.whole
         shown = painted * jobs.mask[:1] + jobs.content[:1] * (1 - jobs.mask[:1]) if patches.composite else painted
 
         def square(picture: Tensor, number: int) -> Tensor:
@@ -155,36 +208,30 @@ class Literal:
             fill = [0.0, 0.0, 0.0] if patches.darken_twice else None
             if patches.distortion:
                 crop = TF.perspective(crop, starts, drawn.ends[number].tolist(), fill=fill)
-            return TF.resize(crop, [clip.image_size] * 2, antialias=True)
+            return TF.resize(crop, [self.clip.side] * 2, antialias=True)
 
         numbers = range(patches.count)
-        vectors = _unit(self.embed(torch.cat([square(shown, number) for number in numbers])))
+        vectors = self.clip(torch.cat([square(shown, number) for number in numbers]))
         if patches.source == "content_patch":
             with torch.no_grad():
-                whole = _unit(self.embed(torch.cat([square(jobs.seen[:1], number) for number in numbers])))
-        losses = 1 - _cosine(vectors - whole, words)
+                whole = self.clip(torch.cat([square(jobs.seen[:1], number) for number in numbers]))
+        losses = 1 - _cosine(vectors - whole, self.words)
         losses[losses < patches.threshold] = 0
         return losses.sum() if patches.reduction == "sum" else losses.mean()
 
-    def _content(self, painted: Tensor, region: Tensor, jobs: Jobs) -> Tensor:
-        structure, vgg = self.plan.structure, self.lens.vgg
-        top, left, bottom, right = jobs.boxes[0]
-        size = [structure.size] * 2
-        crop, target, mask = (
-            TF.resize(picture[:1, :, top:bottom, left:right], size, antialias=True)
-            for picture in (painted, jobs.seen, jobs.mask)
-        )
-        maps, wanted = vgg(crop, structure.layers), vgg(target, structure.layers)
+    def _content(self, painted: Tensor, region: Tensor) -> Tensor:
+        structure, crop = self.plan.structure, self._crop(painted)
+        maps = self.vgg(crop, structure.layers)
         if self.wasteful:
             for picture in (painted, region):
-                vgg(picture, ("relu5_4",))
-            self.embed(crop)
+                self.vgg(picture, ())
+            self.clip(crop)
         terms = []
         for layer in structure.layers:
-            squares = (maps[layer] - wanted[layer].detach()) ** 2
+            squares = (maps[layer] - self.wanted[layer]) ** 2
             weight = torch.ones_like(squares)
             if structure.masked:
-                weight = F.adaptive_avg_pool2d(mask, squares.shape[-2:]).expand_as(squares)
+                weight = F.adaptive_avg_pool2d(self.box_mask, squares.shape[-2:]).expand_as(squares)
             if structure.distance == "norm":
                 terms.append((squares * weight).sum().sqrt())
             else:

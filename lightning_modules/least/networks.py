@@ -63,8 +63,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(n, outputs, H, W)``."""
-        main = F.relu(F.instance_norm(self.second(F.relu(F.instance_norm(self.first(x))))))
-        return main + cast(Tensor, self.beside(x))
+        x, beside = F.relu(F.instance_norm(self.first(x)), inplace=True), self.beside(x)
+        return cast(Tensor, F.relu(F.instance_norm(self.second(x)), inplace=True) + beside)
 
 
 class StyleUNet(nn.Module):

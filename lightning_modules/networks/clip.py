@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
@@ -13,6 +13,8 @@ from lightning_modules.networks.frozen import FrozenNetwork
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+AT_ONCE = 16
+"""Pictures that a CPU sees at once: what lies between the layers of more does not stay in its caches."""
 
 
 class Tokenizer(Protocol):
@@ -66,6 +68,7 @@ class CLIPEncoder(FrozenNetwork):
         self.embed_dim = int(model.visual.output_dim)
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
+        _spare(model.visual)
         self.freeze()
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -81,10 +84,11 @@ class CLIPEncoder(FrozenNetwork):
             ``(B, D)``.
         """
         x = (centre_square(images, self.image_size) - self.mean) / self.std
-        if x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)  # 1.5 times faster there
-        features: Tensor = self.model.encode_image(x)
-        return features
+        if x.device.type != "cpu" or not len(x):
+            return cast(Tensor, self.model.encode_image(x))
+        x = x.contiguous(memory_format=torch.channels_last)  # 1.5 times faster there
+        parts = x.chunk(-(-len(x) // AT_ONCE))
+        return torch.cat([self.model.encode_image(part) for part in parts])
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Return projected vectors, not normalised, ``(B, D)``, one for each string.
@@ -109,6 +113,54 @@ class CLIPEncoder(FrozenNetwork):
             f"The text '{_shortened(text)}' has {length} tokens, but this CLIP ({self.source}) reads {room}: shorten "
             f"it, for everything from '{_shortened(' '.join(words[kept:]))}' on would be left out."
         )
+
+
+class VisionBlock(nn.Module):
+    """A block of a picture tower, whose attention keeps its tensors in one order.
+
+    ``x + W softmax(q k' / sqrt(d)) v`` and then ``x + MLP(x)``, each of normalised x, as in the block of open_clip that
+    it takes over. `nn.MultiheadAttention` exchanges batch and tokens before and after.
+
+    Args:
+        block: A plain ``open_clip`` block, whose layers it takes over under their names.
+        first_only: Whether the first token alone goes on, because nobody reads the others: a sixth of the work.
+    """
+
+    def __init__(self, block: nn.Module, *, first_only: bool) -> None:
+        super().__init__()
+        for name, layer in block.named_children():
+            self.add_module(name, layer)
+        self.first_only = first_only
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Return ``(B, L, D)``, or ``(B, 1, D)``, of ``(B, L, D)``."""
+        seen = self.ln_1(x)
+        asking = seen
+        if self.first_only:
+            x, asking = x[:, :1], seen[:, :1].contiguous()
+        x = x + self.ls_1(self._attend(asking, seen))
+        return cast(Tensor, x + self.ls_2(self.mlp(self.ln_2(x))))
+
+    def _attend(self, asking: Tensor, seen: Tensor) -> Tensor:
+        layer = cast(nn.MultiheadAttention, self.attn)
+        width = layer.embed_dim
+        weight, bias = cast(Tensor, layer.in_proj_weight), cast(Tensor, layer.in_proj_bias)
+        query = F.linear(asking, weight[:width], bias[:width])
+        key, value = F.linear(seen, weight[width:], bias[width:]).chunk(2, -1)
+        heads = [part.unflatten(-1, (layer.num_heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        return cast(Tensor, layer.out_proj(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)))
+
+
+def _spare(tower: Any) -> None:
+    """Let a picture tower compute nothing twice, and no tokens that its pool drops; other kinds stay as they are."""
+    transformer = getattr(tower, "transformer", None)
+    if not getattr(transformer, "batch_first", False):
+        return
+    dropping = tower.pool_type == "tok" and tower.attn_pool is None and not tower.output_tokens
+    blocks = transformer.resblocks
+    for number, block in enumerate(blocks):
+        if type(block).__name__ == "ResidualAttentionBlock":
+            blocks[number] = VisionBlock(block, first_only=dropping and number == len(blocks) - 1)
 
 
 def centre_square(images: Tensor, side: int) -> Tensor:

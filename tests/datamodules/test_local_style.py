@@ -126,6 +126,16 @@ def test_ranks_paint_the_jobs_that_they_fitted(folder):
         assert len(module.train_dataloader()) == 9
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_a_prediction_repeats_no_job(folder, ranks):
+    painted = []
+    for rank in range(ranks):
+        loader = ready(folder / "jobs.csv", "predict", place=(rank, ranks)).predict_dataloader()
+        painted += [index for batch in loader for index in batch.index.tolist()]
+    assert sorted(painted) == list(range(5))
+    assert share_of(5, 6, 5, repeating=False) == [0]  # no rank has nothing to do
+
+
 def test_every_stage_has_its_jobs_once(folder):
     module = ready(folder / "jobs.csv", None)
     for loader in (module.val_dataloader(), module.test_dataloader(), module.predict_dataloader()):

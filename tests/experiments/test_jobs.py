@@ -1,14 +1,21 @@
 """A CSV file of jobs, run and scored with one command."""
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from datamodules.job_table import JobTable
 from experiments.cli import FOLDER, execute
+from lightning_modules.grounding import configured
+from lightning_modules.grounding.regions import region_of
 
 METRICS = {"region_ssim", "region_clip_embedded", "edge_seam", "background_error"}
 
@@ -79,6 +86,41 @@ def test_prediction_paints_them_too(jobs):
     assert len(list((jobs / "runs/stub_method/b/results").iterdir())) == 6
 
 
+WITNESS = """
+import json
+from pathlib import Path
+
+from lightning.pytorch import Callback
+
+
+class Witness(Callback):
+    def on_predict_batch_end(self, trainer, pl_module, outputs, batch, *args):
+        with Path(f"rank{trainer.global_rank}.jsonl").open("a") as file:
+            file.write(json.dumps(batch.index.tolist()) + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_of_a_prediction_share_the_jobs(jobs):
+    (jobs / "witness.py").write_text(WITNESS)
+    overlay = {"devices": 2, "strategy": "ddp", "callbacks+": [{"class_path": "witness.Witness"}]}
+    (jobs / "two.yaml").write_text(yaml.safe_dump({"trainer": overlay}))
+    command = ["predict", "--config", "tiny.yaml", "--config", "two.yaml", "--data.jobs", "jobs.csv", "--run_name", "a"]
+    places = [str(path) for path in (FOLDER.parent, jobs, Path(__file__).parent / "stubs")]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "experiments", *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = [(jobs / f"rank{rank}.jsonl").read_text().splitlines() for rank in range(2)]
+    assert seen == [["[0]", "[2]"], ["[1]"]]
+    assert len(list((jobs / "runs/stub_method/a/results").iterdir())) == 6
+
+
 def fit(name, steps, *more):
     files = [word for file in ("tiny", "smoke") for word in ("--config", str(FOLDER / "least" / f"{file}.yaml"))]
     small = ["--data.jobs", "jobs.csv", "--data.size", "48", "--data.iterations", "2", "--wandb", "disabled"]
@@ -106,6 +148,35 @@ def test_a_fit_ends_with_a_checkpoint_whose_paintings_a_continued_run_shares(tmp
         for row in csv.DictReader(file):
             assert float(row["background_error"]) == 0
             assert float(row["region_ssim_content"]) < 1
+
+
+class Half:
+    """Finds a door at the right border, and everything else in the left half."""
+
+    def ground(self, image, phrase):
+        mask = torch.zeros(1, *image.shape[-2:])
+        if phrase == "door":
+            mask[..., -12:] = 1
+        else:
+            mask[..., :24] = 1
+        return [region_of(mask, 0.5, "half")]
+
+
+def test_words_for_regions_are_found_by_the_grounder_of_the_command(jobs, monkeypatch):
+    (jobs / "jobs.csv").write_text(
+        "image,prompt\nphoto.png,apply cubism to the chair\nphoto.png,paint everything except the door in wool\n"
+    )
+    asked = []
+    monkeypatch.setattr(configured, "find_grounder", lambda name, settings: asked.append(name) or Half())
+    words = ["--data.parser", "lightning_modules.grounding.parse_prompt"]
+    finder = "--data.grounder", "lightning_modules.grounding.PhraseGrounder", "--data.grounder.grounder", "clipseg"
+    command = ["validate", "--config", "tiny.yaml", "--data.jobs", "jobs.csv", "--run_name", "a"]
+    assert execute([*command, *words, *finder]) == 0
+    assert set(asked) == {"clipseg"}
+    results = jobs / "runs/stub_method/a/results"
+    masks = [np.asarray(Image.open(path))[..., 0] for path in sorted(results.glob("*_mask.png"))]
+    assert [(mask[:, 0].min(), mask[:, 30].max(), mask[:, -1].max()) for mask in masks] == [(255, 0, 0), (255, 255, 0)]
+    assert execute([*command, *words]) == 1
 
 
 def test_a_table_that_cannot_be_done_is_one_sentence(jobs, capsys):

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torchvision.transforms import functional as TF
 
 from benchmarks.contenders.least import Literal
+from lightning_modules.least.fitting import with_contrast
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Structure
 
@@ -34,10 +36,10 @@ def test_losses_and_gradients_are_those_of_the_literal_loop(fitting, lens, order
     network = StyleUNet(1).double()
     network.start([3])
     for iteration in (0, 1):
-        literal = Literal(fast, network, wasteful=False)
+        literal = Literal(fast, network, jobs, wasteful=False)
         draws = fast.draws(jobs, iteration)
         terms = fast.terms(network, jobs, iteration)
-        expected = literal.terms(jobs, draws[0])
+        expected = literal.terms(draws[0])
         assert terms.keys() == expected.keys()
         for name, term in terms.items():
             assert torch.allclose(term[0], expected[name], rtol=1e-6), name
@@ -72,3 +74,22 @@ def test_every_iteration_looks_elsewhere_and_the_seed_says_where(fitting, order)
     assert torch.equal(here.corners, again.corners)
     for different in (later, other):
         assert not torch.equal(here.ends, different.ends)
+
+
+def test_contrast_is_torchvisions(pictures):
+    image = pictures()[0]
+    assert torch.allclose(with_contrast(image, 1.5), TF.adjust_contrast(image, 1.5), atol=1e-6)
+    assert with_contrast(image, 1.0) is image
+
+
+def test_patches_below_the_threshold_stop_pulling(fitting, order):
+    def gradient(threshold):
+        fast = fitting(patches=Patches(6, 20, threshold=threshold))
+        jobs = fast.prepare(order())
+        canvas = torch.rand(1, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+        canvas.requires_grad_()
+        fast.terms_of(canvas, jobs, fast.draws(jobs, 0))["patch"].sum().backward()
+        return canvas.grad
+
+    assert gradient(0.0).any()
+    assert not gradient(2.1).any()

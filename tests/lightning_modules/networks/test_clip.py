@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.networks.clip import OPENAI_MEAN, OPENAI_STD, CLIPEncoder
+from lightning_modules.networks.clip import AT_ONCE, OPENAI_MEAN, OPENAI_STD, CLIPEncoder
 
 
 class ToyCLIP(nn.Module):
@@ -101,3 +101,37 @@ def test_a_text_that_would_be_cut_is_refused_with_the_words_that_are_lost(encode
         encoder.encode_text(["short", "one two three four five six seven"])
     with pytest.raises(ImpastoError, match=r"from 'a six words six words six words six word\.\.\.' on"):
         encoder.encode_text(["1 2 3 4 5 a" + " six words" * 50])
+
+
+def tower() -> Any:
+    import open_clip
+
+    torch.manual_seed(0)
+    vision = {"layers": 3, "width": 32, "patch_size": 4, "image_size": 8, "head_width": 8}
+    text = {"context_length": 7, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    network = open_clip.CLIP(5, vision, text).double().eval()
+    for parameter in network.visual.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+@pytest.mark.parametrize("count", [1, AT_ONCE + 3])
+def test_a_tower_sees_what_open_clip_s_sees(count: int) -> None:
+    whole, encoder = tower().visual, CLIPEncoder(tower(), WordTokenizer(), "random").double()
+    assert [name for name, _ in encoder.model.visual.named_parameters()] == [n for n, _ in whole.named_parameters()]
+    images = torch.rand(count, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(count, 5, dtype=torch.float64)
+    vectors, expected = encoder.encode_image(images), whole((images - encoder.mean) / encoder.std)
+    torch.testing.assert_close(vectors, expected)
+    ours, theirs = (torch.autograd.grad((out * weights).sum(), images)[0] for out in (vectors, expected))
+    assert float(theirs.abs().max()) > 1e-3
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_tower_whose_tokens_are_read_keeps_them() -> None:
+    whole, network = tower().visual, tower()
+    whole.output_tokens = network.visual.output_tokens = True
+    CLIPEncoder(network, WordTokenizer(), "random")
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    for ours, theirs in zip(network.visual(images), whole(images), strict=True):
+        torch.testing.assert_close(ours, theirs)
