@@ -119,7 +119,9 @@ def _unfit(path: str, found: type[Experiment], kind: type[Experiment]) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a checkpoint and the recipe in it."""
     if is_shipped(path) and path.is_file() and not path.with_suffix(".json").is_file():
-        raise ImpastoError(f"{path} is no checkpoint, but it may belong to one: give the .ckpt file or the run's folder.")
+        raise ImpastoError(
+            f"{path} is no checkpoint, but it may belong to one: give the .ckpt file or the run's folder."
+        )
     checkpoint = read_painter(path) if is_shipped(path) else _read_run(path)
     signature = signature_of(checkpoint, str(path))
     if signature["recipe"] is None:
