@@ -1,4 +1,5 @@
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -21,9 +22,18 @@ def test_the_contact_sheet_stays_out_of_the_data_set(tmp_path, monkeypatch, caps
 DRAW = ["--weights", "random", "--size", "16", "--steps", "1", "--match-resolution", "16"]
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    """Return the door to pipelines that builds each once: nothing changes them."""
+    from lightning_modules.weights.diffusion import load_diffusion
+
+    return cache(load_diffusion)
+
+
 @pytest.fixture
-def images(tmp_path, monkeypatch):
+def images(tmp_path, monkeypatch, load_once):
     """Three pictures with captions, in an otherwise empty folder."""
+    monkeypatch.setattr("experiments.negatives.maker.load_diffusion", load_once)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "monet").mkdir()
     for number in range(3):
