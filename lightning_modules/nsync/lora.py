@@ -60,7 +60,7 @@ class LoRA(Adapter):
         for layer in layers:
             layer.__class__ = RoleLinear
             layer.weight.data = layer.weight.data.float()
-        super().__init__([layer.weight for layer in layers])
+        super().__init__([cast(nn.Parameter, layer.weight) for layer in layers])
         self.name = name
         self._layers = cast(list[RoleLinear], layers)  # a list, so that they are not registered a second time
         self._unet = [unet]

@@ -225,7 +225,8 @@ class NSYNC(GenerativeModule):
         optimizer = cast(Any, self.optimizers())
         with self.role_gradients(optimizer, self.roles, self._combine) as kept:
             losses = self.differentiate(batch, kept.add, self.manual_backward)
-            self.log_terms({**losses, "total": torch.stack(list(losses.values())).sum()})
+            total = torch.stack(list(losses.values())).sum()
+            self.log_terms({str(role): loss for role, loss in losses.items()} | {"total": total})
 
     def differentiate(
         self, batch: Example, add: Callable[[str, list[Tensor | None]], None], backward: Callable[[Tensor], None]
