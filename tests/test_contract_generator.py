@@ -15,6 +15,7 @@ from experiments.training import main
 from lightning_modules.checkpoints import load_generator
 from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.weights import load_diffusion, pipeline_of
 
 STEPS = 3
 SIDE = 32
@@ -173,6 +174,15 @@ def test_stock_diffusers_draws_the_same_with_low_rank_matrices(generator, fit, m
     assert "pytorch_lora_weights.safetensors" in {path.name for path in folder.iterdir()}
     # Two matrices are multiplied in another order there.
     assert apart_from_stock(load_generator(folder.with_suffix(".ckpt")), folder, monkeypatch) <= 1
+
+
+def test_stock_diffusers_draws_the_same_on_a_pipeline_that_others_published(fit, tmp_path, monkeypatch):
+    pipeline_of(load_diffusion("random"), "pndm").save_pretrained(tmp_path / "base")
+    overlay = tmp_path / "published.yaml"
+    overlay.write_text(f"model: {{init_args: {{weights: pretrained, model: {tmp_path / 'base'}}}}}")
+    folder = fit("published", overlay) / "checkpoints" / "last"
+    assert "StableDiffusionPipeline.from_pretrained" in (folder / "README.md").read_text()
+    assert apart_from_stock(load_generator(folder.with_suffix(".ckpt")), folder, monkeypatch) == 0
 
 
 def apart_from_stock(module, folder, monkeypatch):
