@@ -241,7 +241,7 @@ def share_of(rank: int, ranks: int, count: int, *, repeating: bool = True) -> li
     return own if own and not repeating else [number % count for number in range(rank, each * ranks, ranks)]
 
 
-class ShareSampler(DistributedSampler[JobSample]):
+class ShareSampler(DistributedSampler[Any]):
     """One rank's jobs in their order; Lightning leaves samplers of this kind alone.
 
     Args:

@@ -126,6 +126,13 @@ class VisionBlock(nn.Module):
         first_only: Whether the first token alone goes on, because nobody reads the others: a sixth of the work.
     """
 
+    attn: nn.MultiheadAttention
+    ln_1: nn.Module
+    ls_1: nn.Module
+    ln_2: nn.Module
+    ls_2: nn.Module
+    mlp: nn.Module
+
     def __init__(self, block: nn.Module, *, first_only: bool) -> None:
         super().__init__()
         for name, layer in block.named_children():
@@ -142,8 +149,7 @@ class VisionBlock(nn.Module):
         return cast(Tensor, x + self.ls_2(self.mlp(self.ln_2(x))))
 
     def _attend(self, asking: Tensor, seen: Tensor) -> Tensor:
-        layer = cast(nn.MultiheadAttention, self.attn)
-        width = layer.embed_dim
+        layer, width = self.attn, self.attn.embed_dim
         weight, bias = cast(Tensor, layer.in_proj_weight), cast(Tensor, layer.in_proj_bias)
         query = F.linear(asking, weight[:width], bias[:width])
         key, value = F.linear(seen, weight[width:], bias[width:]).chunk(2, -1)
@@ -153,7 +159,7 @@ class VisionBlock(nn.Module):
 
 def _spare(tower: Any) -> None:
     """Let a picture tower compute nothing twice, and no tokens that its pool drops; other kinds stay as they are."""
-    transformer = getattr(tower, "transformer", None)
+    transformer: Any = getattr(tower, "transformer", None)
     if not getattr(transformer, "batch_first", False):
         return
     dropping = tower.pool_type == "tok" and tower.attn_pool is None and not tower.output_tokens
