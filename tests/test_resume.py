@@ -112,6 +112,7 @@ data:
     size: 48
     iterations: 4
 trainer:
+  max_steps: 12 # to the end of the last job, after which all are painted
   enable_progress_bar: false
 """
 
@@ -127,7 +128,7 @@ def test_a_killed_fit_of_jobs_continues_in_the_middle_of_one(tmp_path):
     overlays = {"jobs": JOBS.format(folder=tmp_path), "saving": SAVING, "dying": DYING}
     for name, text in overlays.items():
         (tmp_path / f"{name}.yaml").write_text(text)
-    files = [FOLDER / "least/tiny.yaml", FOLDER / "least/smoke.yaml", tmp_path / "jobs.yaml", tmp_path / "saving.yaml"]
+    files = [FOLDER / "least/tiny.yaml", FOLDER / "least/smoke.yaml", tmp_path / "saving.yaml", tmp_path / "jobs.yaml"]
     options = [word for file in files for word in ("--config", str(file))]
 
     straight = fit(tmp_path, options, "--run_name=straight")
