@@ -26,8 +26,8 @@ class SAM3:
         if self._seen is None or self._seen[0] is not image:
             self._seen = (image, working_copy(image)[0])
         small = self._seen[1]
-        instances = meant(phrase, lambda noun: self._instances(small, noun), small.shape[-2:], self._name)
-        size = (image.shape[-2], image.shape[-1])
+        seen, size = ((picture.shape[-2], picture.shape[-1]) for picture in (small, image))
+        instances = meant(phrase, lambda noun: self._instances(small, noun), seen, self._name)
         return [
             region_of(at_size(cleaned(mask), size), score, self._name)
             for _, score, mask in instances

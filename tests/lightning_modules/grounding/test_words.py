@@ -122,7 +122,14 @@ class Detections(GroundingDINO):
 
 
 @pytest.mark.parametrize(
-    ("phrase", "left"), [("chair", 60), ("leftmost chair", 5), ("chair left of the sofa", 5), ("second chair", 60)]
+    ("phrase", "left"),
+    [
+        ("chair", 60),
+        ("leftmost chair", 5),
+        ("chair left of the sofa", 5),
+        ("chair right of the sofa", 60),
+        ("second chair", 60),
+    ],
 )
 def test_geometry_chooses_among_detections(photo, phrase, left):
     [region] = Detections().ground(photo, phrase)
