@@ -131,14 +131,14 @@ def test_a_killed_fit_of_jobs_continues_in_the_middle_of_one(tmp_path):
     files = [FOLDER / "least/tiny.yaml", FOLDER / "least/smoke.yaml", tmp_path / "saving.yaml", tmp_path / "jobs.yaml"]
     options = [word for file in files for word in ("--config", str(file))]
 
-    straight = fit(tmp_path, options, "--run_name=straight")
-    assert straight.returncode == 0, straight.stderr
-    killed = fit(tmp_path, [*options, "--config", str(tmp_path / "dying.yaml")], "--run_name=killed")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    code, said = fit(tmp_path, options, "--run_name=straight")
+    assert code == 0, said
+    code, said = fit(tmp_path, [*options, "--config", str(tmp_path / "dying.yaml")], "--run_name=killed")
+    assert code == -signal.SIGKILL, said
     runs = tmp_path / "runs/least"
     assert torch.load(runs / "killed/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
-    again = fit(tmp_path, options, "--run_name=killed", "--ckpt_path=last")
-    assert again.returncode == 0, again.stderr
+    code, said = fit(tmp_path, options, "--run_name=killed", "--ckpt_path=last")
+    assert code == 0, said
 
     one, other = (
         torch.load(runs / name / "checkpoints/last.ckpt", weights_only=True) for name in ("straight", "killed")
