@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from experiments.embedded.diffusion_pictures import Studies
@@ -63,7 +63,7 @@ def _components(images: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return mean, values[-count:].flip(0).sqrt().float(), vectors[:, -count:].flip(1).T.float()
 
 
-def _gather(encoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
+def _gather(encoder: Any, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
     """Write components of unit deviation into the means of the latents."""
     count = len(deviation)
     _pass(encoder.conv_in, 3)
@@ -83,7 +83,7 @@ def _gather(encoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor
     encoder.conv_out.bias[:count] = -LIFT
 
 
-def _spread(decoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
+def _spread(decoder: Any, mean: Tensor, deviation: Tensor, vectors: Tensor) -> None:
     """Let the decoder start as the mean colour of every block; what it learns is added to that."""
     of_blocks = vectors.view(-1, 3, 16).mean(2).T * deviation  # 3, components
     decoder.conv_in.weight[:3] = 0
@@ -99,18 +99,18 @@ def _spread(decoder: nn.Module, mean: Tensor, deviation: Tensor, vectors: Tensor
     decoder.conv_out.bias[:] = -LIFT_BACK
 
 
-def _clear(conv: nn.Module) -> None:
+def _clear(conv: Any) -> None:
     conv.weight.zero_()
     conv.bias.zero_()
 
 
-def _pass(conv: nn.Module, channels: int) -> None:
+def _pass(conv: Any, channels: int) -> None:
     """Let a convolution hand its first channels on and nothing else."""
     _clear(conv)
     _keep(conv, channels)
 
 
-def _keep(conv: nn.Module, channels: int) -> None:
+def _keep(conv: Any, channels: int) -> None:
     """Let a convolution hand its first channels on; what it does to the others stays."""
     middle = conv.weight.shape[-1] // 2
     conv.weight[:channels] = 0
@@ -118,7 +118,7 @@ def _keep(conv: nn.Module, channels: int) -> None:
     conv.weight[range(channels), range(channels), middle, middle] = 1
 
 
-def _lift(conv: nn.Module, norm: nn.Module, lift: float) -> None:
+def _lift(conv: Any, norm: Any, lift: float) -> None:
     """Let a normalisation keep light and contrast: beside such constants the picture hardly changes mean and scale."""
     half = len(conv.bias) // 2
     conv.bias[:half], conv.bias[half:] = lift, -lift

@@ -137,7 +137,7 @@ def start_as_identity(unet: UNet2DConditionModel) -> None:
     for module in unet.modules():
         for name in ("conv2", "proj_out"):
             branch = getattr(module, name, None)
-            if isinstance(branch, nn.Conv2d):
+            if isinstance(branch, nn.Conv2d) and branch.bias is not None:
                 branch.weight.zero_()
                 branch.bias.zero_()
     count, norm, last = unet.config.in_channels, unet.conv_norm_out, unet.up_blocks[-1].resnets[-1]
