@@ -92,10 +92,15 @@ def generator(request):
 @pytest.fixture(scope="session")
 def run_ranks():
     """Return a function that runs ``function(rank, *arguments)`` as two processes; what one raises, it raises."""
-    from torch.multiprocessing import start_processes
+    from torch import multiprocessing as mp
 
     def call(function, *arguments):
-        start_processes(function, arguments, nprocs=2, start_method="forkserver")
+        strategy = mp.get_sharing_strategy()
+        mp.set_sharing_strategy("file_system")  # file descriptors, one a tensor, are too many for a large network
+        try:
+            mp.start_processes(function, arguments, nprocs=2, start_method="forkserver")
+        finally:
+            mp.set_sharing_strategy(strategy)
 
     return call
 

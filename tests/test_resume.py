@@ -52,6 +52,7 @@ def command(arguments, folder, log):
     with log.open("w") as file:
         os.dup2(file.fileno(), 2)
     os.chdir(FOLDER.parent)
+    os.environ.pop("WANDB_SERVICE", None)  # of a run in the test's own process, which knows of the killed one
     sys.path.insert(0, str(folder))
     sys.argv = ["impasto", *arguments]
     from experiments.cli import run

@@ -11,6 +11,7 @@ from callbacks.best_checkpoint import BestCheckpoint
 
 class FakeTrainer:
     is_global_zero = True
+    callbacks = ()
     sanity_checking = False
     logger = object()
 

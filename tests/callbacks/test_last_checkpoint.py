@@ -8,6 +8,7 @@ from callbacks.last_checkpoint import LastCheckpoint
 
 class FakeTrainer:
     is_global_zero = True
+    callbacks = ()
     global_step = 0
     logger = object()
 
