@@ -32,6 +32,7 @@ NOISE = (
     "LightningCLI's args parameter",  # that is how a dispatcher calls it
     r"Found \d+ module\(s\) in eval mode at the start of training",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    "You have overridden `on_before_batch_transfer` in `LightningModule`",  # a method looks up what it has on disk
 )
 ELSEWHERE = {"accumulate_grad_batches": ("model.accumulate", 1), "gradient_clip_val": ("model.clip", None)}
 """What Lightning's trainer does not take under manual optimisation: the option instead, and the harmless value."""
