@@ -12,7 +12,7 @@ from lightning_modules.networks.export import export, half_precision
 from lightning_modules.networks.latent_diffusion import TINY, build_diffusion
 
 CONTENTS = 2000
-DECODER_STEPS, DENOISER_STEPS = 2400, 1550
+DECODER_STEPS, DENOISER_STEPS = 2400, 3000
 
 
 def train(

@@ -131,7 +131,7 @@ def test_the_embedded_pipeline_paints_in_the_manner_that_is_asked_for(embedded):
     answers = judge(shown)[:, : len(judge.artists)].argmax(1).tolist()
     wanted = [judge.artists.index(name) for name in names for _ in SCENES]
     right = sum(one == other for one, other in zip(answers, wanted, strict=True))
-    assert right / len(wanted) > 0.25  # chance: 1 in 12; the model card has the figure of all scenes
+    assert right / len(wanted) > 0.4  # chance: 1 in 12; the model card has the figure of all scenes
 
 
 # ---- pretrained ------------------------------------------------------------------------------------------------------
