@@ -5,9 +5,10 @@ matters, so the number of batches drawn is all the state there is, whatever the 
 """
 
 import signal
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch
 
 # Independent random streams of one seed.
-_ARTISTS, _CONTENTS, AUGMENTATION = range(3)
+_ARTISTS, _ORDER, AUGMENTATION = range(3)
+
+Key = TypeVar("Key")
 
 
 class Draw(NamedTuple):
@@ -44,7 +47,51 @@ class Sample(NamedTuple):
     mask: NDArray[np.uint8] | None = None
 
 
-class ArtistBatches(Sampler[list[Draw]]):
+class EndlessBatches(Sampler[list[Key]], Generic[Key]):
+    """An endless stream of batches, cut into epochs, over items that come in random order, none twice in a turn.
+
+    Args:
+        items: Number of them.
+        batches_per_epoch: Length of an epoch.
+        seed: Non-negative.
+        rank: This process.
+        world_size: Number of processes.
+
+    Attributes:
+        start: Number of the batch that comes next.
+    """
+
+    def __init__(self, items: int, *, batches_per_epoch: int, seed: int, rank: int, world_size: int) -> None:
+        self.items = items
+        self.batches_per_epoch = batches_per_epoch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.start = 0
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Yield an epoch's worth of batches from number ``start`` on."""
+        for number in range(self.start, self.start + self.batches_per_epoch):
+            yield self.batch(number)
+
+    @abstractmethod
+    def batch(self, number: int) -> list[Key]:
+        """Return this rank's share of one batch of the endless stream, 0 for the first."""
+
+    def item(self, position: int) -> int:
+        """Return the item at a position of the endless stream of items."""
+        turn, place = divmod(position, self.items)
+        return int(self._order(turn)[place])
+
+    def _shuffled(self, turn: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, _ORDER, turn]).permutation(self.items)
+
+
+class ArtistBatches(EndlessBatches[Draw]):
     """Batches of P artists times K contents each.
 
     Contents come in random order without repetition before all were seen; artists are drawn anew for every batch,
@@ -79,6 +126,7 @@ class ArtistBatches(Sampler[list[Draw]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(contents, batches_per_epoch=batches_per_epoch, seed=seed, rank=rank, world_size=world_size)
         _check_division(batch_size, artists_per_batch, world_size)
         if artists_per_batch > len(paintings):
             raise ImpastoError(
@@ -87,23 +135,8 @@ class ArtistBatches(Sampler[list[Draw]]):
             )
         weights = np.asarray(paintings, dtype=np.float64) ** power
         self.probabilities = weights / weights.sum()
-        self.contents = contents
         self.batch_size = batch_size
         self.artists_per_batch = artists_per_batch
-        self.batches_per_epoch = batches_per_epoch
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.start = 0
-        self._order = lru_cache(maxsize=2)(self._shuffled)
-
-    def __len__(self) -> int:
-        return self.batches_per_epoch
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        """Yield an epoch's worth of batches from number ``start`` on."""
-        for number in range(self.start, self.start + self.batches_per_epoch):
-            yield self.batch(number)
 
     def batch(self, number: int) -> list[Draw]:
         """Draw one batch, artist by artist, and return this rank's share of it.
@@ -116,16 +149,9 @@ class ArtistBatches(Sampler[list[Draw]]):
         first, per_artist = number * self.batch_size, self.batch_size // self.artists_per_batch
         share = self.batch_size // self.world_size
         return [
-            Draw(first + place, int(artists[place // per_artist]), self._content(first + place))
+            Draw(first + place, int(artists[place // per_artist]), self.item(first + place))
             for place in range(self.rank * share, (self.rank + 1) * share)
         ]
-
-    def _content(self, position: int) -> int:
-        turn, place = divmod(position, self.contents)
-        return int(self._order(turn)[place])
-
-    def _shuffled(self, turn: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, _CONTENTS, turn]).permutation(self.contents)
 
 
 def _check_division(batch_size: int, artists_per_batch: int, world_size: int) -> None:

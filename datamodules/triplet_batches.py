@@ -1,8 +1,7 @@
 """Triplets as batches: which positive meets which anchor and negative, and how to continue the stream exactly."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,16 +10,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from datamodules.batches import AUGMENTATION, stack, stack_or_none
+from datamodules.batches import AUGMENTATION, EndlessBatches, stack, stack_or_none
 from datamodules.images import read_pixels
 from datamodules.pictures import Pixels
 from lightning_modules.errors import ImpastoError
 from lightning_modules.prompts import STYLED, Suffix, with_suffix
 from lightning_modules.types import PromptBatch, TripletBatch
 
-_ORDER = 1  # the positives' own random stream of a seed
 _RESIZING = "squash bicubic 1"  # part of a fingerprint: change it with `squash`
 
 
@@ -103,7 +101,7 @@ class Triplet(NamedTuple):
     flip: tuple[bool, bool, bool]
 
 
-class TripletStream(Sampler[list[Triplet]]):
+class TripletStream(EndlessBatches[Triplet]):
     """Batches of positives, each with another picture of its style as anchor.
 
     Positives come in random order without repetition before all were seen; the anchor is drawn uniformly from the
@@ -143,27 +141,14 @@ class TripletStream(Sampler[list[Triplet]]):
                 f"A batch of {batch_size} triplets does not divide among {world_size} processes: take another "
                 "batch_size, or another number of devices."
             )
+        super().__init__(len(styles), batches_per_epoch=batches_per_epoch, seed=seed, rank=rank, world_size=world_size)
         self.styles = list(styles)
         self.members: dict[int, list[int]] = {}
         for number, style in enumerate(self.styles):
             self.members.setdefault(style, []).append(number)
         self.batch_size = batch_size
-        self.batches_per_epoch = batches_per_epoch
         self.anchor_may_repeat = anchor_may_repeat
         self.flip = flip
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.start = 0
-        self._order = lru_cache(maxsize=2)(self._shuffled)
-
-    def __len__(self) -> int:
-        return self.batches_per_epoch
-
-    def __iter__(self) -> Iterator[list[Triplet]]:
-        """Yield an epoch's worth of batches from number ``start`` on."""
-        for number in range(self.start, self.start + len(self)):
-            yield self.batch(number)
 
     def batch(self, number: int) -> list[Triplet]:
         """Return this rank's share of one batch of the endless stream, 0 for the first."""
@@ -172,8 +157,7 @@ class TripletStream(Sampler[list[Triplet]]):
         return [self._triplet(position) for position in range(first, first + share)]
 
     def _triplet(self, position: int) -> Triplet:
-        turn, place = divmod(position, len(self.styles))
-        positive = int(self._order(turn)[place])
+        positive = self.item(position)
         rng = np.random.default_rng([self.seed, AUGMENTATION, position])
         others = self.members[self.styles[positive]]
         if not self.anchor_may_repeat:
@@ -181,9 +165,6 @@ class TripletStream(Sampler[list[Triplet]]):
         anchor = others[int(rng.integers(len(others)))]
         mirrored = rng.random(3) < 0.5
         return Triplet(position, positive, anchor, tuple(bool(role) and self.flip for role in mirrored))  # type: ignore[arg-type]
-
-    def _shuffled(self, turn: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, _ORDER, turn]).permutation(len(self.styles))
 
 
 class TripletSample(NamedTuple):
