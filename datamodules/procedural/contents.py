@@ -40,6 +40,7 @@ PHOTOGRAPHS: dict[Split, dict[str, tuple[str, str, str]]] = {
         "cat": ("skimage", "data/chelsea.png", "the face of a cat"),
     },
 }
+_EVERY: dict[Split, int] = {"train": 2, "val": 3, "test": 3}  # this many contents are one photograph and else scenes
 _NUMBERS_PER_SPLIT = 1_000_000  # content numbers are the scenes' seeds: each split has its own range of them
 
 
@@ -85,6 +86,11 @@ def _crop(picture: Image.Image, size: int, rng: np.random.Generator) -> Floats:
     return np.ascontiguousarray(image[:, ::-1] if rng.random() < 0.5 else image)
 
 
+def photograph_number(split: Split, index: int) -> int | None:
+    """Return which of its split's photographs a content is, counted from 0, or None for a scene."""
+    return None if index % _EVERY[split] else index // _EVERY[split]
+
+
 def content(split: Split, index: int, size: int, seed: int) -> Content:
     """Make one content of a split; even numbers are photographs in training, every third elsewhere.
 
@@ -99,16 +105,16 @@ def content(split: Split, index: int, size: int, seed: int) -> Content:
     """
     number = SPLITS.index(split) * _NUMBERS_PER_SPLIT + index
     rng = generator(seed, "content", number)
-    every = 2 if split == "train" else 3
     regions = None
-    if index % every == 0:
+    photograph = photograph_number(split, index)
+    if photograph is not None:
         names = list(PHOTOGRAPHS[split])
-        kind = names[index // every % len(names)]
+        kind = names[photograph % len(names)]
         package, path, words = PHOTOGRAPHS[split][kind]
         image, caption = _crop(_photograph(package, path), size, rng), f"a photo of {words}"
     else:
         kinds = list(SCENES)
-        kind = kinds[(index - index // every - 1) % len(kinds)]
+        kind = kinds[(index - index // _EVERY[split] - 1) % len(kinds)]
         image, caption, regions = scene(kind, size, rng)
     return Content(f"{kind}-{number:07d}", caption, image, regions)
 

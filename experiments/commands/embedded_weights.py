@@ -29,6 +29,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="contents that every painter paints for the training (default: 240, of diffusion 2000)",
     )
     parser.add_argument("--steps", type=int, help="training steps of each network, instead of its own number")
+    parser.add_argument("--batch", type=int, help="of diffusion: latents in a step of its denoiser (default: 32)")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="of diffusion: where to train, such as cuda (default: cpu, where results are the same bit for bit)",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="of diffusion: processes that paint (default: 1)")
     parser.add_argument("--data", type=Path, default=Path("data/procedural-embedded"), help="where to paint")
     parser.add_argument(
         "--runs",
@@ -78,11 +85,25 @@ def _train_diffusion(args: Namespace, folder: Path) -> None:
 
     from experiments.embedded import diffusion
 
+    _demand_device(args.device)
     torch.set_num_threads(args.threads or 1)
-    torch.use_deterministic_algorithms(True)
-    given = {"contents": args.contents, "steps": args.steps}
+    torch.use_deterministic_algorithms(args.device == "cpu")
+    torch.set_float32_matmul_precision("high")  # of GPUs; CPUs have no other
+    given = {"contents": args.contents, "steps": args.steps, "batch": args.batch}
     options = {name: value for name, value in given.items() if value is not None}
+    options |= {"device": args.device, "workers": args.workers}
     _show(DIFFUSION, diffusion.train(folder, args.runs / DIFFUSION, seed=args.seed, **options))
+
+
+def _demand_device(name: str) -> None:
+    import torch
+
+    from lightning_modules.errors import ImpastoError
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):
+        raise ImpastoError(f"There is no device {name!r} here: name another with --device, such as cpu.") from None
 
 
 def _train_networks(args: Namespace, folder: Path) -> None:

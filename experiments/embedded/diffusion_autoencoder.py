@@ -126,7 +126,9 @@ def _lift(conv: Any, norm: Any, lift: float) -> None:
     norm.bias.zero_()
 
 
-def train_decoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
+def train_decoder(
+    vae: AutoencoderKL, studies: Studies, state: Path, *, seed: int, steps: int, batch: int = BATCH
+) -> float:
     """Train the decoder in place, or go on with it, and return the seconds of CPU time that it took.
 
     The loss is |x - D(z)| on pixels in [-1, 1] + `TEXTURE` |F(x) - F(D(z))| on features of the embedded VGG, z drawn
@@ -137,21 +139,24 @@ def train_decoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: in
         studies: Pictures.
         state: Where to keep what is unfinished.
         seed: Draws everything.
-        steps: Of `BATCH` pictures.
+        steps: Of ``batch`` pictures.
+        batch: Pictures a step.
     """
-    encoder = load_vgg("embedded")
+    device = vae.device
+    encoder = load_vgg("embedded").to(device)
     network = vae.decoder.requires_grad_(True).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.0, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    generator = torch.Generator().manual_seed(seed)
-    order = batches(torch.arange(len(studies)), BATCH, steps, generator)
+    generator = torch.Generator(device).manual_seed(seed)
+    order = batches(torch.arange(len(studies)), batch, steps, torch.Generator().manual_seed(seed))
     progress = Unfinished(state, {"network": network, "optimizer": optimizer, "schedule": schedule}, generator)
-    recent: list[float] = []
-    for batch in order[progress.step :]:
-        images = studies.images[batch].float() / 127.5 - 1
+    total = torch.zeros((), device=device)
+    for chosen in order[progress.step :]:
+        images = studies.images[chosen].to(device).float() / 127.5 - 1
         with torch.no_grad():
-            latents = vae.encode(images).latent_dist.sample(generator=generator)
-        again = vae.decode(latents).sample
+            posterior = vae.encode(images).latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=generator, device=device)
+        again = vae.decode(posterior.mean + posterior.std * noise).sample
         pixels = (again - images).abs().mean()
         loss = pixels + TEXTURE * _texture(encoder, again, images)
         optimizer.zero_grad()
@@ -159,10 +164,11 @@ def train_decoder(vae: AutoencoderKL, studies: Studies, state: Path, *, seed: in
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        recent = [*recent[-99:], pixels.item()]
-        if progress.step % 100 == 0:
-            print(f"decoder {progress.step:5d}/{steps} pixels {sum(recent) / len(recent):.4f}", flush=True)
+        total += pixels.detach()
         progress.done()
+        if progress.step % 100 == 0:
+            print(f"decoder {progress.step:5d}/{steps} pixels {float(total) / 100:.4f}", flush=True)
+            total.zero_()
     progress.write()
     network.requires_grad_(False)
     return round(progress.cpu_seconds, 1)
@@ -177,8 +183,12 @@ def _texture(encoder: VGGEncoder, again: Tensor, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of the latents of pictures ``(N, 3, S, S)`` in uint8, not scaled."""
-    parts = [vae.encode(batch.float() / 127.5 - 1).latent_dist for batch in images.split(64)]
+    """Return mean and deviation of the latents of pictures ``(N, 3, S, S)`` in uint8, not scaled, on the VAE's device.
+
+    In full single precision on GPUs, too: the encoder's constants are large beside what they carry.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        parts = [vae.encode(batch.to(vae.device).float() / 127.5 - 1).latent_dist for batch in images.split(64)]
     return torch.cat([part.mean for part in parts]), torch.cat([part.std for part in parts])
 
 

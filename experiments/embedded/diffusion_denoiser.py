@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,9 @@ from lightning_modules.networks.latent_diffusion import LatentDiffusion
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 BATCH, RATE = 32, 1e-3
+WORDINGS = 8  # ways in which every picture is described in the course of the training
 WORDLESS = 0.1  # share of the captions left out, for classifier-free guidance
 SCALES = {
     4: 0.5,
@@ -73,57 +77,72 @@ class Average:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Take up what was saved."""
-        self.steps, self.weights = state["steps"], state["weights"]  # type: ignore[assignment]
+        self.steps = state["steps"]  # type: ignore[assignment]
+        for name, value in self.weights.items():
+            value.copy_(state["weights"][name])  # type: ignore[index]
 
 
 class Lessons:
-    """Draws noisy latents and the words that describe them.
+    """Draws noisy latents and the words that describe them, all on the device of the networks.
 
     Args:
         parts: Whose scheduler and tokenizer to use, and whose trained autoencoder.
         studies: Pictures.
-        generator: Draws everything.
+        seed: Draws everything.
+
+    Attributes:
+        mean: Of the scaled latents, ``(N, C, H, W)``; `std` their deviation.
+        tokens: Of every text that is ever said, ``(U, L)``; the first is empty.
+        said: `WORDINGS` texts for each picture, by their places in `tokens`, ``(N, WORDINGS)``.
     """
 
-    def __init__(self, parts: LatentDiffusion, studies: Studies, generator: torch.Generator) -> None:
-        self.studies = studies
-        self.generator = generator
-        self.tokenizer = parts.tokenizer
+    def __init__(self, parts: LatentDiffusion, studies: Studies, *, seed: int) -> None:
+        device = parts.vae.device
+        self.generator = torch.Generator(device).manual_seed(seed)
         mean, std = encode(parts.vae, studies.images)
         self.mean, self.std = (value * parts.vae.config.scaling_factor for value in (mean, std))
-        self.kept = parts.scheduler.alphas_cumprod
-        self._tokens: dict[str, Tensor] = {}
+        self.kept = parts.scheduler.alphas_cumprod.to(device)
+        texts, said = _wordings(studies, random.Random(seed))
+        found = parts.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")
+        self.tokens, self.said = found.input_ids.to(device), said.to(device)
 
     def draw(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return noisy latents, steps, tokens, the noise, and what each picture's loss counts.
 
         Steps are spread evenly over the schedule, one random one in each of as many parts as there are pictures.
         """
-        count = len(batch)
-        parts = torch.randperm(count, generator=self.generator) + torch.rand(count, generator=self.generator)
+        count, batch = len(batch), batch.to(self.mean.device)
+        parts = torch.randperm(count, **self._drawing) + torch.rand(count, **self._drawing)
         steps = (parts / count * len(self.kept)).long()
-        latents = self.mean[batch] + self.std[batch] * self._noise(batch)
-        noise = self._noise(batch)
+        latents = self.mean[batch] + self.std[batch] * self._noise(count)
+        noise = self._noise(count)
         kept = self.kept[steps].view(-1, 1, 1, 1)
         ratio = (kept / (1 - kept)).flatten()
         weight = ((ratio + 1).clamp(max=CLEAREST) / ratio).clamp(max=HEAVIEST)
         return kept.sqrt() * latents + (1 - kept).sqrt() * noise, steps, self._words(batch), noise, weight
 
-    def _noise(self, batch: Tensor) -> Tensor:
-        return torch.randn(len(batch), *self.mean.shape[1:], generator=self.generator)
+    @property
+    def _drawing(self) -> dict[str, Any]:
+        return {"generator": self.generator, "device": self.mean.device}
+
+    def _noise(self, count: int) -> Tensor:
+        return torch.randn(count, *self.mean.shape[1:], **self._drawing)
 
     def _words(self, batch: Tensor) -> Tensor:
-        said = []
-        for index in batch.tolist():
-            text = describe(self.studies.shown[index], int(self.studies.artist[index]), self.generator)
-            said.append("" if float(torch.rand((), generator=self.generator)) < WORDLESS else text)
-        return torch.stack([self._tokens_of(text) for text in said])
+        chosen = torch.randint(self.said.shape[1], (len(batch),), **self._drawing)
+        silent = torch.rand(len(batch), **self._drawing) < WORDLESS
+        tokens: Tensor = self.tokens[self.said[batch, chosen].masked_fill(silent, 0)]
+        return tokens
 
-    def _tokens_of(self, text: str) -> Tensor:
-        if text not in self._tokens:
-            found = self.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")
-            self._tokens[text] = found.input_ids[0]
-        return self._tokens[text]
+
+def _wordings(studies: Studies, rng: random.Random) -> tuple[list[str], Tensor]:
+    """Return all texts, the empty one first, and which of them say what each picture is."""
+    places = {"": 0}
+    said = [
+        [places.setdefault(describe(shown, artist, rng), len(places)) for _ in range(WORDINGS)]
+        for shown, artist in zip(studies.shown, studies.artist.tolist(), strict=True)
+    ]
+    return list(places), torch.tensor(said)
 
 
 @torch.no_grad()
@@ -157,7 +176,15 @@ def start_as_identity(unet: UNet2DConditionModel) -> None:
     unet.conv_out.bias.fill_(-LIFT)
 
 
-def train_denoiser(parts: LatentDiffusion, studies: Studies, state: Path, *, seed: int, steps: int) -> float:
+def train_denoiser(
+    parts: LatentDiffusion,
+    studies: Studies,
+    state: Path,
+    *,
+    seed: int,
+    steps: int,
+    batch: int = BATCH,
+) -> float:
     """Train UNet and text encoder in place, or go on with them, and return the seconds of CPU time that it took.
 
     What stays is the average of the weights.
@@ -172,12 +199,12 @@ def train_denoiser(parts: LatentDiffusion, studies: Studies, state: Path, *, see
         studies: Pictures.
         state: Where to keep what is unfinished.
         seed: Draws everything.
-        steps: Of `BATCH` pictures.
+        steps: Of ``batch`` pictures.
+        batch: Latents a step.
 
     Source: Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy", for the limit of clear steps.
     """
-    generator = torch.Generator().manual_seed(seed)
-    lessons = Lessons(parts, studies, generator)
+    lessons = Lessons(parts, studies, seed=seed)
     start_as_identity(parts.unet)
     network = Denoiser(parts)
     network.requires_grad_(True)
@@ -185,13 +212,14 @@ def train_denoiser(parts: LatentDiffusion, studies: Studies, state: Path, *, see
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.01, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.05)
     average = Average(network)
-    order = batches(torch.arange(len(studies)), BATCH, steps, generator)
+    order = batches(torch.arange(len(studies)), batch, steps, torch.Generator().manual_seed(seed))
     kept = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
-    progress = Unfinished(state, kept, generator)
-    recent: list[float] = []
-    for batch in order[progress.step :]:
-        noisy, time, tokens, noise, weight = lessons.draw(batch)
-        error = network(noisy, time, tokens) - noise
+    progress = Unfinished(state, kept, lessons.generator)
+    predict = recorded(network, lessons, order[0]) if network.unet.device.type == "cuda" else network
+    total = torch.zeros((), device=network.unet.device)
+    for chosen in order[progress.step :]:
+        noisy, time, tokens, noise, weight = lessons.draw(chosen)
+        error = predict(noisy, time, tokens) - noise
         loss = (weight * over_scales(error)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -199,14 +227,29 @@ def train_denoiser(parts: LatentDiffusion, studies: Studies, state: Path, *, see
         optimizer.step()
         schedule.step()
         average.update()
-        recent = [*recent[-99:], float(error.detach().square().mean())]
-        if progress.step % 100 == 0:
-            print(f"denoiser {progress.step:5d}/{steps} error {sum(recent) / len(recent):.4f}", flush=True)
+        total += error.detach().square().mean()
         progress.done()
+        if progress.step % 100 == 0:
+            print(f"denoiser {progress.step:5d}/{steps} error {float(total) / 100:.4f}", flush=True)
+            total.zero_()
     progress.write()
     average.apply()
     network.requires_grad_(False)
     return round(progress.cpu_seconds, 1)
+
+
+def recorded(network: Denoiser, lessons: Lessons, batch: Tensor) -> Predict:
+    """Return the network as CUDA graphs of both its passes: launching layers this small takes longer than they do.
+
+    Args:
+        network: On a GPU.
+        lessons: Where inputs like the training's come from; what they draw next does not change.
+        batch: As large as all that follow.
+    """
+    before = lessons.generator.get_state()
+    noisy, time, tokens, _, _ = lessons.draw(batch)
+    lessons.generator.set_state(before)
+    return cast("Predict", torch.cuda.make_graphed_callables(network, (noisy, time, tokens)))
 
 
 def over_scales(error: Tensor) -> Tensor:
@@ -220,7 +263,7 @@ def over_scales(error: Tensor) -> Tensor:
 @torch.no_grad()
 def denoising_error(parts: LatentDiffusion, studies: Studies, *, seed: int) -> float:
     """Return the mean of |eps - eps_theta|^2 over a split, every picture at one step."""
-    lessons = Lessons(parts, studies, torch.Generator().manual_seed(seed))
+    lessons = Lessons(parts, studies, seed=seed)
     network = Denoiser(parts)
     errors = []
     for batch in torch.arange(len(studies)).split(BATCH):

@@ -1,13 +1,21 @@
 """What the embedded pipeline learns from: small pictures of ProceduralArt, and what one would write to get them."""
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.procedural import PAINTERS, Content, contents, paint
+from datamodules.procedural import PAINTERS, paint
+from datamodules.procedural.contents import Split, content, photograph_number
 from experiments.embedded.gallery import PHOTOGRAPH
 from lightning_modules.networks.edges import LUMA
 
@@ -37,6 +45,8 @@ LIGHT = {
 }
 """Colours by name, for pictures that are printed in two of them."""
 RECOLOURED = 1 / 6
+Works = tuple[np.ndarray[Any, np.dtype[np.uint8]], str]
+"""A content with its paintings, and what they show."""
 BY_NIGHT = {"a city skyline under a dusk sky": "a city at night"}
 
 
@@ -59,7 +69,7 @@ class Studies:
 
 
 def make_studies(
-    split: str, count: int, *, seed: int, artists: Sequence[str] = SEEN, recoloured: float = 0.0
+    split: Split, count: int, *, seed: int, artists: Sequence[str] = SEEN, recoloured: float = 0.0, workers: int = 1
 ) -> Studies:
     """Paint small contents of a split, every one by every artist.
 
@@ -70,15 +80,34 @@ def make_studies(
         artists: Who paints.
         recoloured: Share of the pictures, photographs among them, that are printed in two colours instead of their own
             and described so: a pipeline that knows palettes apart from painters can be shown a new one.
+        workers: Processes that paint; the pictures are the same for any number.
     """
     images, artist, shown = [], [], []
-    for picture in _few_photographs(contents(split, count, size=SIDE, seed=seed)):  # type: ignore[arg-type]
-        works = [picture.image, *(paint(picture, name, seed) for name in artists)]
-        images.append((torch.from_numpy(np.stack(works)).permute(0, 3, 1, 2).clamp(0, 1) * 255).round().byte())
+    for works, words in _painted(partial(_works, split, seed=seed, artists=artists), range(count), workers):
+        images.append(works)
         artist += [PHOTOGRAPH, *range(len(artists))]
-        shown += [picture.caption.removeprefix("a photo of ")] * len(works)
-    studies = Studies(torch.cat(images), torch.tensor(artist), tuple(shown))
+        shown += [words] * len(works)
+    studies = Studies(torch.from_numpy(np.concatenate(images)), torch.tensor(artist), tuple(shown))
     return _recoloured(studies, recoloured, torch.Generator().manual_seed(seed))
+
+
+def _painted(paint_one: Callable[[int], Works | None], numbers: range, workers: int) -> Iterator[Works]:
+    if workers == 1:
+        yield from filter(None, map(paint_one, numbers))
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from filter(None, pool.map(paint_one, numbers, chunksize=32))
+
+
+def _works(split: Split, number: int, *, seed: int, artists: Sequence[str]) -> Works | None:
+    """Return a content and its paintings, ``(1 + artists, 3, S, S)``, and what they show; None if it is left out."""
+    photograph = photograph_number(split, number)
+    if photograph is not None and photograph % 2:
+        return None
+    picture = content(split, number, SIDE, seed)
+    works = np.stack([picture.image, *(paint(picture, name, seed) for name in artists)])
+    pixels = np.rint(works.clip(0, 1) * 255).astype(np.uint8).transpose(0, 3, 1, 2)
+    return pixels, picture.caption.removeprefix("a photo of ")
 
 
 def _recoloured(studies: Studies, share: float, generator: torch.Generator) -> Studies:
@@ -107,35 +136,23 @@ def in_two_colours(image: Tensor, dark: str, light: str, strength: float) -> Ten
     return torch.lerp(image.float(), torch.lerp(low, high, tone), strength).round().byte()
 
 
-def _few_photographs(pictures: Iterator[Content]) -> Iterator[Content]:
-    photographs = 0
-    for picture in pictures:
-        photographs += picture.regions is None
-        if picture.regions is not None or photographs % 2:
-            yield picture
-
-
-def describe(shown: str, artist: int, generator: torch.Generator) -> str:
+def describe(shown: str, artist: int, rng: random.Random) -> str:
     """Return what somebody might write who wants such a picture.
 
     Args:
         shown: What it shows.
         artist: As in `Studies`.
-        generator: Draws the form: a painter's name three times in four, else a word for many painters or none.
+        rng: Draws the form: a painter's name three times in four, else a word for many painters or none.
     """
-
-    def pick(options: Sequence[str]) -> str:
-        return options[int(torch.randint(len(options), (), generator=generator))]
-
-    if shown in BY_NIGHT and pick(("", "night")):
+    if shown in BY_NIGHT and rng.choice(("", "night")):
         shown = BY_NIGHT[shown]
     if artist == PHOTOGRAPH:
-        return pick(PHOTO_LEADS) + shown
+        return rng.choice(PHOTO_LEADS) + shown
     name = SEEN[artist]
-    manner = pick((*["name"] * 15, *["category"] * 3, "none", "none"))
+    manner = rng.choice((*["name"] * 15, *["category"] * 3, "none", "none"))
     if manner == "name":
-        return f"{pick(LEADS)}{shown} {pick(('by', *['in the style of'] * 4))} {name}"
+        return f"{rng.choice(LEADS)}{shown} {rng.choice(('by', *['in the style of'] * 4))} {name}"
     if manner == "category":
-        word = pick([word for word, painters in CATEGORIES.items() if name in painters])
-        return f"{pick(LEADS)}{shown} in the style of {word}"
+        word = rng.choice([word for word, painters in CATEGORIES.items() if name in painters])
+        return f"{rng.choice(LEADS)}{shown} in the style of {word}"
     return f"a painting of {shown}"

@@ -1,12 +1,13 @@
 """The embedded pipeline's training on a handful of pictures: what it sees, what it learns from, what it writes."""
 
 import json
+import random
 
 import pytest
 import torch
 
 from datamodules.procedural import PAINTERS
-from experiments.embedded import diffusion, diffusion_denoiser, diffusion_figures
+from experiments.embedded import diffusion, diffusion_figures
 from experiments.embedded.diffusion_autoencoder import encode, reconstruct, set_encoder, train_decoder
 from experiments.embedded.diffusion_denoiser import Average, Lessons, over_scales, start_as_identity, train_denoiser
 from experiments.embedded.diffusion_pictures import (
@@ -45,10 +46,8 @@ def test_two_painters_are_held_out_pictures_and_names(studies):
     assert len(HELD_OUT) == 2
     assert set(HELD_OUT) | set(SEEN) == set(PAINTERS)
     assert not set(HELD_OUT) & {name for painters in CATEGORIES.values() for name in painters}
-    generator = torch.Generator().manual_seed(0)
-    said = " ".join(
-        describe("the sea", artist, generator) for artist in (PHOTOGRAPH, *range(len(SEEN))) for _ in range(40)
-    )
+    rng = random.Random(0)
+    said = " ".join(describe("the sea", artist, rng) for artist in (PHOTOGRAPH, *range(len(SEEN))) for _ in range(40))
     assert not any(name in said for name in HELD_OUT)
     assert all(name in said for name in (*SEEN, *CATEGORIES, "a photo of"))
 
@@ -61,9 +60,15 @@ def test_studies_are_small_pictures_of_every_content_by_everybody(studies):
     assert len(studies) == 3 * 5  # of six contents three are photographs, and of those the second is left out
 
 
+def test_studies_are_the_same_whoever_paints_them():
+    one, many = (make_studies("test", 5, seed=3, artists=SEEN[:1], recoloured=0.5, workers=count) for count in (1, 2))
+    assert torch.equal(one.images, many.images)
+    assert (one.shown, one.artist.tolist()) == (many.shown, many.artist.tolist())
+
+
 def test_words_about_a_photograph_name_no_painter():
-    generator = torch.Generator().manual_seed(0)
-    said = {describe("a city skyline under a dusk sky", PHOTOGRAPH, generator) for _ in range(60)}
+    rng = random.Random(0)
+    said = {describe("a city skyline under a dusk sky", PHOTOGRAPH, rng) for _ in range(60)}
     assert {"a photo of a city at night", "a photo of a city skyline under a dusk sky"} <= said
     assert not any("style" in text or "painting" in text for text in said)
 
@@ -124,7 +129,7 @@ def test_the_denoiser_starts_from_the_identity(step):
 def test_every_channel_of_the_denoiser_can_learn(parts, studies):
     start_as_identity(parts.unet)
     parts.unet.requires_grad_(True)
-    noisy, steps, tokens, noise, _ = Lessons(parts, studies, torch.Generator().manual_seed(0)).draw(torch.arange(4))
+    noisy, steps, tokens, noise, _ = Lessons(parts, studies, seed=0).draw(torch.arange(4))
     words = parts.text_encoder(tokens).last_hidden_state
     (parts.unet(noisy, steps, words).sample - noise).square().mean().backward()
     for name in ("conv_out", "conv_in"):
@@ -133,7 +138,7 @@ def test_every_channel_of_the_denoiser_can_learn(parts, studies):
 
 
 def test_lessons_hide_latents_as_the_schedule_says(parts, studies):
-    lessons = Lessons(parts, studies, torch.Generator().manual_seed(0))
+    lessons = Lessons(parts, studies, seed=0)
     batch = torch.arange(8) % len(studies)
     noisy, steps, tokens, noise, weight = lessons.draw(batch)
     assert (noisy.shape, tokens.shape) == ((8, 8, 16, 16), (8, 77))
@@ -171,7 +176,7 @@ def test_means_of_the_error_count_by_themselves():
 
 
 def test_a_tenth_of_the_words_is_left_out(parts, studies):
-    lessons = Lessons(parts, studies, torch.Generator().manual_seed(0))
+    lessons = Lessons(parts, studies, seed=0)
     empty = parts.tokenizer("", padding="max_length", return_tensors="pt").input_ids[0]
     tokens = torch.cat([lessons.draw(torch.arange(10))[2] for _ in range(60)])
     share = float((tokens == empty).all(1).float().mean())
@@ -200,10 +205,10 @@ def test_an_interrupted_training_ends_where_it_would_have_ended(studies, tmp_pat
             with monkeypatch.context() as patch:
                 interrupt(patch, stop_at)
                 with pytest.raises(KeyboardInterrupt):
-                    train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4)
+                    train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4, batch=4)
             torch.manual_seed(0)
             parts = build_diffusion(SMALL, "small")
-        train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4)
+        train_denoiser(parts, studies, folder / "state.pt", seed=0, steps=4, batch=4)
         return parts.state_dict()
 
     def interrupt(patch, stop_at):
@@ -219,7 +224,6 @@ def test_an_interrupted_training_ends_where_it_would_have_ended(studies, tmp_pat
         patch.setattr(Lessons, "draw", counted)
 
     monkeypatch.setattr("experiments.embedded.unfinished.EVERY", 0.0)
-    monkeypatch.setattr(diffusion_denoiser, "BATCH", 4)
     whole, resumed = run(tmp_path / "a"), run(tmp_path / "b", stop_at=2)
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
