@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument(
         "network", nargs="?", default="all", choices=(*NETWORKS, "all", DIFFUSION, *PAINTERS, "painters"),
-        help="which network to train (default: all, which is the first three: the others take hours)",
+        help="which network to train (default: all, which is the first three; painters take hours, diffusion a GPU)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="draws the pictures and every number of the training")
     parser.add_argument(
@@ -26,10 +26,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--contents",
         type=int,
-        help="contents that every painter paints for the training (default: 240, of diffusion 2000)",
+        help="contents that every painter paints for the training (default: 240, of diffusion 6000)",
     )
     parser.add_argument("--steps", type=int, help="training steps of each network, instead of its own number")
-    parser.add_argument("--batch", type=int, help="of diffusion: latents in a step of its denoiser (default: 32)")
+    parser.add_argument("--batch", type=int, help="of diffusion: latents in a step of its denoiser (default: 128)")
     parser.add_argument(
         "--device",
         default="cpu",

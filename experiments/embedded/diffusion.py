@@ -11,8 +11,8 @@ from experiments.embedded.diffusion_pictures import HELD_OUT, RECOLOURED, make_s
 from lightning_modules.networks.export import export, half_precision
 from lightning_modules.networks.latent_diffusion import TINY, build_diffusion
 
-CONTENTS = 2000
-DECODER_STEPS, DENOISER_STEPS = 2400, 3000
+CONTENTS = 6000
+DECODER_STEPS, DENOISER_STEPS = 1500, 19500
 
 
 def train(

@@ -18,7 +18,7 @@ from lightning_modules.weights import load_vgg
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-BATCH, RATE = 6, 2e-3
+BATCH, RATE = 32, 2e-3
 TEXTURE = 0.1  # of the encoder's features, beside the pixels' one
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 LIFT = 12.0  # of half the channels before the encoder's last normalisation, which then no longer depends on the picture

@@ -153,9 +153,9 @@ TINY: dict[str, Any] = {
         "sample_size": 16,
         "in_channels": 8,
         "out_channels": 8,
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        "block_out_channels": [32, 96, 160],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "block_out_channels": [96, 128],
         "layers_per_block": 1,
         "norm_num_groups": 4,
         "attention_head_dim": 4,
@@ -173,7 +173,7 @@ TINY: dict[str, Any] = {
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
-        "prediction_type": "epsilon",
+        "prediction_type": "v_prediction",
         "clip_sample": False,
         "set_alpha_to_one": False,
         "skip_prk_steps": True,
@@ -181,4 +181,4 @@ TINY: dict[str, Any] = {
     },
     "words": WORDS,
 }
-"""The embedded pipeline: a Stable Diffusion 1.5 in everything but size."""
+"""The embedded pipeline: a Stable Diffusion 2 with velocity as its target, in everything but size."""

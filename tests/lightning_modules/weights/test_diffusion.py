@@ -72,7 +72,7 @@ def test_random_is_the_same_every_time_and_frozen(parts):
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     assert not any(value.requires_grad for value in again.train().parameters())
     assert not any(module.training for module in again.modules())
-    assert (again.source, again.size, again.scheduler.config.prediction_type) == ("random", 64, "epsilon")
+    assert (again.source, again.size, again.scheduler.config.prediction_type) == ("random", 64, "v_prediction")
 
 
 def test_the_schedule_is_stable_diffusions(parts):
@@ -103,7 +103,7 @@ def test_the_embedded_pipeline_weighs_at_most_16_megabytes_and_says_what_it_neve
     assert sum(file.stat().st_size for file in files) <= 16e6
     described = json.loads((weights.EMBEDDED / "diffusion.json").read_text())
     assert described["held_out"] == list(HELD_OUT)
-    assert {"seed", "cpu_seconds"} < set(described["measured"])
+    assert {"seed", "denoiser_steps"} < set(described["measured"])
     assert (embedded.source, embedded.size) == ("embedded", 64)
     assert embedded.signature != embedded.source
 
@@ -131,7 +131,7 @@ def test_the_embedded_pipeline_paints_in_the_manner_that_is_asked_for(embedded):
     answers = judge(shown)[:, : len(judge.artists)].argmax(1).tolist()
     wanted = [judge.artists.index(name) for name in names for _ in SCENES]
     right = sum(one == other for one, other in zip(answers, wanted, strict=True))
-    assert right / len(wanted) > 0.4  # chance: 1 in 12; the model card has the figure of all scenes
+    assert right / len(wanted) > 0.6  # chance: 1 in 12; the model card has the figure of all scenes
 
 
 # ---- pretrained ------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_a_folder_gives_back_what_was_saved(saved):
         found.tokenizer("in the style of zebra").input_ids
         == weights.load_diffusion("random").tokenizer("in the style of zebra").input_ids
     )
-    assert found.scheduler.config.prediction_type == "epsilon"
+    assert found.scheduler.config.prediction_type == "v_prediction"
     assert not found.scheduler.config.clip_sample
     assert found.source == f"diffusers {saved}"
 
