@@ -3,6 +3,7 @@
 OMP_NUM_THREADS=1 python -m benchmarks.inference --out inference.json
 python -m benchmarks.inference --megapixels --out megapixels.json
 python -m benchmarks.inference --seams 1408 --tiles 0 512
+python -m benchmarks.inference --seams 1408 --tiles 0 512 --checkpoint runs/neat/latest --double
 
 The first form paints pictures of 256x256, 512x512 and 1920x1080 pixels, by all methods in turn, round after round, with
 a new style picture every time; the first round does not count. It prints medians and their ratios to ContraAST's,
@@ -10,7 +11,9 @@ beside table 2 of the NeAT paper, whose GPU is not named. The second form paints
 megapixels by every method that paints large pictures in tiles, each in a process of its own: seconds a megapixel, and
 the most memory that the process had (on a GPU, that torch had there). On a CPU the time is that of all threads.
 The third form paints one square picture by each of these methods with two sizes of tiles, of which 0 is the whole, and
-says how far the two are apart: at most, and on average around the borders of the tiles and away from them.
+says how far the two are apart: at most, and on average around the borders of the tiles and away from them. Random
+weights may paint nothing that depends on a place; --checkpoint takes trained ones, and --double tells what tiles change
+from what rounding does.
 """
 
 import argparse
@@ -19,7 +22,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ from torch import Tensor
 from benchmarks.meter import Meter
 from benchmarks.results import write_json
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.checkpoints import build, class_of
+from lightning_modules.checkpoints import build, class_of, load_checkpoint
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 SIZES = ((256, 256), (512, 512), (1920, 1080))
@@ -156,9 +159,12 @@ def large(options: argparse.Namespace) -> list[dict[str, Any]]:
 def seams(options: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
     """Return how far paintings with two sizes of tiles are apart, in levels of 8 bits."""
     rows = []
-    for name in options.methods or tiling():
-        model = build(recipes()[name]).to(device).eval()
-        content, style = pictures((options.seams, options.seams), options.style_side, 0, device)
+    kind = torch.float64 if options.double else torch.float32
+    for name, model in painters(options):
+        model.to(device, kind)
+        content, style = (
+            picture.to(kind) for picture in pictures((options.seams, options.seams), options.style_side, 0, device)
+        )
         painted = []
         for model.tile in options.tiles:
             painted.append(paint(model, content, style))
@@ -174,6 +180,15 @@ def seams(options: argparse.Namespace, device: torch.device) -> list[dict[str, A
         )
         print(", ".join(f"{key} {value:.2g}" if key != "method" else value for key, value in rows[-1].items()))
     return rows
+
+
+def painters(options: argparse.Namespace) -> Iterator[tuple[str, StyleTransferModule]]:
+    """Yield the trained methods that were named, or else every one of random weights."""
+    for path in options.checkpoint or ():
+        yield path, load_checkpoint(path).eval()
+    if not options.checkpoint:
+        for name in options.methods or tiling():
+            yield name, build(recipes()[name]).eval()
 
 
 def near_borders(side: int, tiles: Sequence[int], device: torch.device, width: int = 4) -> Tensor:
@@ -197,6 +212,8 @@ def main() -> None:
     parser.add_argument("--megapixels", action="store_true", help="memory and seconds of large pictures")
     parser.add_argument("--seams", type=int, metavar="SIDE", help="how far two sizes of tiles are apart")
     parser.add_argument("--tiles", type=int, nargs=2, default=(0, 512), help="of --seams: the two sizes")
+    parser.add_argument("--checkpoint", nargs="+", help="of --seams: trained painters, instead of random weights")
+    parser.add_argument("--double", action="store_true", help="of --seams: in double precision")
     parser.add_argument("--methods", nargs="*", help="of --megapixels and --seams (default: all that paint in tiles)")
     parser.add_argument("--up-to", type=int, default=len(LARGE), help="of --megapixels: only so many sizes")
     parser.add_argument("--tile", type=int, help="of --megapixels: as of `impasto stylize`")

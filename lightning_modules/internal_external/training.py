@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
@@ -89,6 +90,7 @@ class InternalExternal(Objectives):
         effective_batch: Stylised pictures of several batches and of all ranks that are contrasted with each other and
             share a step: logit accumulation, in the memory of one batch. Pairs are arranged within batches, so that a
             picture still has one partner of its style and one of its content among all. None takes a batch.
+        transform_rate: Share of the optimiser's learning rate at which the attention learns.
         compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
@@ -128,6 +130,7 @@ class InternalExternal(Objectives):
         temperature: float = 0.2,
         gather: bool = False,
         effective_batch: int | None = None,
+        transform_rate: float = 1.0,
         compile: bool = False,  # noqa: A002 - as everybody calls it
         clip: float | None = None,
         accumulate: int = 1,
@@ -147,6 +150,7 @@ class InternalExternal(Objectives):
         self.temperature = temperature
         self.gather = gather or effective_batch is not None
         self.effective_batch = effective_batch
+        self.transform_rate = transform_rate
         self.compiled = compile
 
         source = self.settled["weights"] = resolve(weights, need_vgg("vgg19_normalised"))
@@ -295,9 +299,20 @@ class InternalExternal(Objectives):
 
     def configure_optimizers(self) -> list[Any]:
         """One optimiser for generator and heads, one for the discriminator, one for every critic."""
-        trained = [self.generator, self.style_head, self.content_head]
-        optimizers = [self.make_optimizer([p for module in trained for p in module.parameters()])]
+        optimizers = [self._generator_optimizer()]
         if self.discriminator is not None:
             optimizers.append(self.make_discriminator_optimizer(self.discriminator.parameters()))
         optimizers += [critic.optimizer(critic.network.parameters()) for critic in self.critics()]
         return scheduled(optimizers, self.make_scheduler)
+
+    def _generator_optimizer(self) -> Optimizer:
+        trained = [self.generator, self.style_head, self.content_head]
+        parameters = [parameter for module in trained for parameter in module.parameters()]
+        if self.transform_rate == 1:
+            return self.make_optimizer(parameters)
+        slow = list(self.generator.transform.parameters())
+        known = set(map(id, slow))
+        others = [parameter for parameter in parameters if id(parameter) not in known]
+        optimizer = self.make_optimizer([{"params": others}, {"params": slow}])
+        optimizer.param_groups[1]["lr"] *= self.transform_rate
+        return optimizer

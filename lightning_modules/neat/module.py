@@ -33,6 +33,7 @@ class NeAT(InternalExternal):
         critic_optimizer: Of the texture critic, needed where ``loss.texture`` has a weight.
         patch_optimizer: Of the patch discriminators, needed where ``loss.patch_simple`` or ``loss.patch_complex`` has.
         levels: Layer of every PAMA block, in order.
+        loudness: With what root mean square features enter a block; 0 as PAMA has it. See `PAMABlock`.
         prior: How the content prior is made.
         prior_weight: Its weight; 0 is the paper's ablation without differences, a decoder that paints everything.
         patches: Of the patch discriminators.
@@ -59,6 +60,7 @@ class NeAT(InternalExternal):
         patch_optimizer: OptimizerCallable | None = None,
         *,
         levels: Sequence[str] = LEVELS,
+        loudness: float = 0.0,
         prior: PriorSettings = PriorSettings(),
         prior_weight: float = 0.5,
         patches: PatchSettings = PatchSettings(),
@@ -66,7 +68,7 @@ class NeAT(InternalExternal):
         **settings: Any,
     ) -> None:
         def transform(channels: Mapping[str, int]) -> Transform:
-            return Transform(channels["relu4_1"], levels)
+            return Transform(channels["relu4_1"], levels, loudness)
 
         super().__init__(
             transform, optimizer, discriminator_optimizer, scheduler, critic_optimizer, loss=loss, **settings

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.losses.precision import without_autocast
+from lightning_modules.losses.precision import at_least_float32, without_autocast
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.networks.attention import as_maps, attend, tokens
 from lightning_modules.networks.attention_generator import AttentionTransform, Keys
@@ -99,12 +99,17 @@ class PAMABlock(nn.Module):
 
     Args:
         channels: C; attention has half as many.
+        loudness: Root mean square to which every picture's maps are brought after ``conv_in``, before the ReLU6; 0
+            leaves them as PAMA does. Nothing else keeps a block's input from drifting: all that enters its 1x1
+            convolutions is positive, so that their outputs rise or fall together, and where most of what enters the
+            next block lies beyond 0 and 6 it has no gradient any more, and the content is gone.
 
-    Source: public code of Luo et al. 2022 (PAMA), class ``PAMA``.
+    Source: public code of Luo et al. 2022 (PAMA), class ``PAMA``; the loudness is ours.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, loudness: float = 0.0) -> None:
         super().__init__()
+        self.loudness = loudness
         hidden = channels // 2
         self.conv_in = ReflectConv(channels, channels, relu=False)
         self.query = nn.Conv2d(channels, hidden, 1)
@@ -117,7 +122,8 @@ class PAMABlock(nn.Module):
 
     def enter(self, features: Tensor) -> Entered:
         """Return what the block makes of ``(B, C, H, W)`` before content and style meet: the same for both."""
-        maps = _tile_by_tile(lambda part: _relu6(self.conv_in(part)), features, halo=1)
+        maps = _tile_by_tile(self.conv_in, features, halo=1)
+        maps = _relu6(_as_loud(maps, self.loudness) if self.loudness else maps)
         return Entered(maps, *channel_statistics(maps))
 
     def keys(self, style: Tensor) -> Keys:
@@ -167,6 +173,7 @@ class Transform(AttentionTransform):
     Args:
         channels: Of the encoder at the levels, the same at all.
         levels: Layer of every block, in order; relu4_1 at least once, which the decoder paints from.
+        loudness: See `PAMABlock`.
 
     Raises:
         ImpastoError: If there is no relu4_1, or another layer than relu4_1 and relu5_1.
@@ -174,7 +181,7 @@ class Transform(AttentionTransform):
     Source: NeAT section 4.1 for four PAMA blocks; public PAMA code, class ``Net``, for their sequence at relu4_1.
     """
 
-    def __init__(self, channels: int, levels: Sequence[str] = LEVELS) -> None:
+    def __init__(self, channels: int, levels: Sequence[str] = LEVELS, loudness: float = 0.0) -> None:
         super().__init__()
         if DEEP[0] not in levels or not set(levels) <= set(DEEP):
             raise ImpastoError(
@@ -182,7 +189,7 @@ class Transform(AttentionTransform):
             )
         self.levels = tuple(levels)
         self.layers = tuple(name for name in DEEP if name in levels)
-        self.blocks = nn.ModuleList(PAMABlock(channels) for _ in levels)
+        self.blocks = nn.ModuleList(PAMABlock(channels, loudness) for _ in levels)
         self.merge = ReflectConv(channels, channels, relu=False) if len(self.layers) > 1 else None
 
     def queries(self, features: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -226,6 +233,14 @@ class Transform(AttentionTransform):
 
 def _relu6(maps: Tensor) -> Tensor:
     return F.relu6(maps, inplace=True)
+
+
+def _as_loud(maps: Tensor, loudness: float) -> Tensor:
+    """Return maps of every picture brought to a root mean square; without gradients in their own memory."""
+    kind = at_least_float32(maps[:0]).dtype
+    norm = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True, dtype=kind)
+    factor = (loudness * maps[0].numel() ** 0.5 / norm.clamp(min=1e-6)).to(maps)
+    return maps * factor if torch.is_grad_enabled() else maps.mul_(factor)
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

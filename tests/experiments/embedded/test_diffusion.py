@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from datamodules.procedural import PAINTERS
+from experiments.cli import execute
 from experiments.embedded import diffusion, diffusion_figures
 from experiments.embedded.diffusion_autoencoder import encode, reconstruct, set_encoder, train_decoder
 from experiments.embedded.diffusion_denoiser import Average, Lessons, denoising_error, train_denoiser
@@ -238,3 +239,10 @@ def test_what_is_trained_is_what_the_door_opens(tmp_path, monkeypatch):
     found = weights.load_diffusion("embedded")
     assert found.unet.config.block_out_channels == [32, 32]
     assert found.digest
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_sentence(device, tmp_path, capsys):
+    assert execute(["embedded-weights", "diffusion", "--device", device, "--out", str(tmp_path)]) == 1
+    assert f"There is no device '{device}' here" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

@@ -68,6 +68,18 @@ def test_every_optimiser_follows_the_schedule(small, batch, fit):
     assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [0.25e-3] * 3
 
 
+def test_the_attention_learns_at_its_own_share_of_the_rate(small, batch, fit):
+    model = small(transform_rate=0.1)
+    model.make_scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    generator = fit(model, [batch(2), batch(2)]).optimizers[0]
+    assert [group["lr"] for group in generator.param_groups] == pytest.approx([0.25e-3, 0.25e-4])
+    slow = {id(parameter) for parameter in model.generator.transform.parameters()}
+    assert {id(parameter) for parameter in generator.param_groups[1]["params"]} == slow
+    plain = small().configure_optimizers()[0]
+    plain = plain["optimizer"] if isinstance(plain, dict) else plain
+    assert len(plain.param_groups[0]["params"]) == sum(len(group["params"]) for group in generator.param_groups)
+
+
 def test_bfloat16_trains(small, batch, fit):
     model = small()
     trainer = fit(model, [batch()], precision="bf16-mixed")

@@ -220,8 +220,9 @@ def test_strength_mixes_and_exaggerates_what_the_decoder_paints_from():
     assert far > near > 0
 
 
-def test_large_maps_pass_in_tiles_with_the_statistics_of_the_whole_picture(monkeypatch):
-    block, content, style = lively(PAMABlock(CHANNELS)), maps(23, 17), maps(12, 18)
+@pytest.mark.parametrize("loudness", [0.0, 1.5])
+def test_large_maps_pass_in_tiles_with_the_statistics_of_the_whole_picture(loudness, monkeypatch):
+    block, content, style = lively(PAMABlock(CHANNELS, loudness)), maps(23, 17), maps(12, 18)
     content[..., :9] += 4  # no part has the statistics of the whole
     with torch.no_grad():
         whole = block(content, block.keys(style))
@@ -233,6 +234,19 @@ def test_large_maps_pass_in_tiles_with_the_statistics_of_the_whole_picture(monke
     assert len(seen) == 9
     assert max(seen) <= 14 * 14
     assert agree(tiled, whole, 1e-12)
+
+
+def test_every_picture_enters_as_loud_as_asked_for():
+    plain, loud = lively(PAMABlock(CHANNELS)), lively(PAMABlock(CHANNELS, 1.5))
+    loud.load_state_dict(plain.state_dict())
+    content = torch.cat([maps(5, 7), 9 * maps(5, 7) + 3])
+    before = plain.conv_in(content)
+    rms = torch.stack([picture.square().mean().sqrt() for picture in before]).view(-1, 1, 1, 1)
+    wanted = (1.5 * before / rms).clamp(0, 6)
+    assert agree(loud.enter(content).maps, wanted)
+    with torch.no_grad():
+        assert agree(loud.enter(content).maps, wanted)
+    assert not agree(plain.enter(content).maps, wanted)
 
 
 def test_fresh_blocks_let_the_contents_differences_through():
