@@ -160,6 +160,7 @@ def still(noisy, latents, slices):
 def test_roles_are_given_noise_of_their_own_or_the_same(nsync, triplets, train):
     for shared in (False, True):
         module = nsync(shared_noise=shared)
+        module.diffusion.scheduler.register_to_config(prediction_type="epsilon")  # whose targets are the noise
         seen = []
         noisy = module._noisy
         module._noisy = lambda batch, seen=seen, noisy=noisy: seen.append(noisy(batch)) or seen[-1]
@@ -180,14 +181,17 @@ def test_a_cached_posterior_is_the_encoder_s(nsync, triplets, train):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_steps_are_weighed_by_their_signal_where_that_is_asked_for(nsync, triplets, train):
+@pytest.mark.parametrize(("prediction", "of_velocity"), [("epsilon", 0), ("v_prediction", 1)])
+def test_steps_are_weighed_by_their_signal_where_that_is_asked_for(nsync, triplets, train, prediction, of_velocity):
     module = nsync(min_snr=5.0)
+    module.diffusion.scheduler.register_to_config(prediction_type=prediction)
     seen = []
     noisy = module._noisy
     module._noisy = lambda batch: seen.append(noisy(batch)) or seen[-1]
     train(module, triplets(["<mine>"], batch=4, styles=[0] * 4))
     kept = module.diffusion.scheduler.alphas_cumprod[seen[0].timestep]
-    assert torch.allclose(seen[0].weight, (5 * (1 - kept) / kept).clamp(max=1))
+    ratio = kept / (1 - kept)
+    assert torch.allclose(seen[0].weight, ratio.clamp(max=5) / (ratio + of_velocity))
     assert denoising_loss(seen[0].latents[0], seen[0].target[0], seen[0].weight[0]).isfinite()
 
 
