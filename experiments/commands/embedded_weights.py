@@ -87,8 +87,10 @@ def _train_diffusion(args: Namespace, folder: Path) -> None:
 
     _demand_device(args.device)
     torch.set_num_threads(args.threads or 1)
-    torch.use_deterministic_algorithms(args.device == "cpu")
-    torch.set_float32_matmul_precision("high")  # of GPUs; CPUs have no other
+    if args.device == "cpu":
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.set_float32_matmul_precision("high")
     given = {"contents": args.contents, "steps": args.steps, "batch": args.batch}
     options = {name: value for name, value in given.items() if value is not None}
     options |= {"device": args.device, "workers": args.workers}
