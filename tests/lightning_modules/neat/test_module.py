@@ -68,6 +68,11 @@ def test_every_optimiser_follows_the_schedule(small, batch, fit):
     assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [0.25e-3] * 3
 
 
+def test_loudness_reaches_every_block(small):
+    assert [block.loudness for block in small(loudness=1.5).generator.transform.blocks] == [1.5, 1.5]
+    assert [block.loudness for block in small().generator.transform.blocks] == [0, 0]
+
+
 def test_the_attention_learns_at_its_own_share_of_the_rate(small, batch, fit):
     model = small(transform_rate=0.1)
     model.make_scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
