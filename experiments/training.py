@@ -24,6 +24,7 @@ from experiments.runs.keeper import RunKeeper
 from experiments.runs.provenance import sources_in_printed_config
 from experiments.runs.run import Run, RunOptions, disconnect, open_run
 from experiments.suggestions import CommandLineError, explain
+from lightning_modules.checkpoints import start_from
 from lightning_modules.experiment import Experiment
 
 FOLDER = Path(__file__).resolve().parent
@@ -65,6 +66,10 @@ class ImpastoCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run's folder and records."""
         parser.add_class_arguments(RunOptions)
+        parser.add_argument(
+            "--start_from", type=str | None, default=None, metavar="CHECKPOINT",
+            help="fit: begin with these weights, and everything else anew; --ckpt_path goes on where a run stopped",
+        )  # fmt: skip
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Open the run's folder, then build the trainer with its loggers and progress bar."""
@@ -106,6 +111,8 @@ class ImpastoCLI(LightningCLI):
         if not self.start:
             return
         with self._orderly_end():
+            if subcommand == "fit":
+                self._start_from(self._get(self.config, "start_from"))
             try:
                 super()._run_subcommand(subcommand)
             except SIGTERMException:
@@ -114,6 +121,15 @@ class ImpastoCLI(LightningCLI):
                 if not isinstance(stop.__context__, KeyboardInterrupt):
                     raise
                 raise KeyboardInterrupt(f"Interrupted{self._where_to_continue()}") from None
+
+    def _start_from(self, path: str | None) -> None:
+        if path is None:
+            return
+        start = start_from(self.model, path)
+        if self.trainer.is_global_zero:
+            fresh = f"; anew: {', '.join(start.fresh)}" if start.fresh else ""
+            left = f"; not wanted here: {', '.join(start.left)}" if start.left else ""
+            print(f"{'start':<11}{path}: {', '.join(start.taken)}{fresh}{left}")
 
     @contextmanager
     def _orderly_end(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import yaml
@@ -47,6 +47,57 @@ def _restored(path: str | Path, device: str | torch.device, kind: type[Kind]) ->
     check_sources(signature, module.frozen_sources(), fit=False)
     module.load_state_dict(_spared(module, signature) | checkpoint["state_dict"])
     return module.to(device).eval()
+
+
+class Start(NamedTuple):
+    """What a fit begins with.
+
+    Attributes:
+        taken: Parts of the module that have a checkpoint's weights.
+        fresh: Parts that the checkpoint lacks, and that begin anew.
+        left: Parts of the checkpoint that the module lacks.
+    """
+
+    taken: list[str]
+    fresh: list[str]
+    left: list[str]
+
+
+def start_from(module: Experiment, path: str | Path) -> Start:
+    """Give a module that is about to be trained the weights of a checkpoint of the same method.
+
+    A part (a direct child, such as ``generator``) is taken whole or not at all. Optimisers, schedules, counts and
+    averages are not read: the fit is a new one.
+
+    Args:
+        module: Just built.
+        path: A checkpoint of a run or of `impasto convert`, or ``embedded:NAME`` of a painter that ships.
+
+    Raises:
+        ImpastoError: If the file cannot be read, another method or other frozen networks made it, a part of it does not
+            fit, or it has no part of the module.
+    """
+    checkpoint, _ = _read(checkpoint_file(path))
+    signature = signature_of(checkpoint, str(path))
+    if signature["method"] != module.method:
+        raise ImpastoError(f"{path} was written by {signature['method']}: a fit of {module.method} cannot start there.")
+    check_sources(signature, module.frozen_sources(), fit=False)
+    own, theirs = module.state_dict(), checkpoint["state_dict"]
+    parts, there = _parts(own), _parts(theirs)
+    taken = sorted(parts & there)
+    if not taken:
+        raise ImpastoError(f"{path} holds no part of this {type(module).__name__}: nothing to start from.")
+    kept = {name: value for name, value in own.items() if _part(name) not in there}
+    module.load_state_dict(kept | {name: value for name, value in theirs.items() if _part(name) in parts})
+    return Start(taken, sorted(parts - there), sorted(there - parts))
+
+
+def _parts(state: Mapping[str, Any]) -> set[str]:
+    return {_part(name) for name in state}
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def checkpoint_class(path: str | Path) -> type[Any]:

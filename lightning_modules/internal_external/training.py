@@ -90,7 +90,7 @@ class InternalExternal(Objectives):
         effective_batch: Stylised pictures of several batches and of all ranks that are contrasted with each other and
             share a step: logit accumulation, in the memory of one batch. Pairs are arranged within batches, so that a
             picture still has one partner of its style and one of its content among all. None takes a batch.
-        transform_rate: Share of the optimiser's learning rate at which the attention learns.
+        transform_rate: Share of the optimiser's learning rate at which the attention learns, at least 0.
         compile: Train with encoder, decoder and discriminator compiled by ``torch.compile``; needs a C++ compiler.
         clip: See `StyleTransferModule`.
         accumulate: See `StyleTransferModule`.
@@ -138,6 +138,8 @@ class InternalExternal(Objectives):
         controls: Mapping[str, Value] | None = None,
     ) -> None:
         super().__init__(clip=clip, accumulate=accumulate, validate_with=validate_with, controls=controls)
+        if transform_rate < 0:
+            raise ImpastoError(f"transform_rate is {transform_rate}, and must be at least 0, at which attention rests.")
         self.make_optimizer = optimizer
         self.make_discriminator_optimizer = discriminator_optimizer
         self.make_scheduler = scheduler

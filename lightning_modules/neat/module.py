@@ -41,7 +41,7 @@ class NeAT(InternalExternal):
         **settings: See `InternalExternal`.
 
     Raises:
-        ImpastoError: If a weight needs an optimiser that is not there.
+        ImpastoError: If a weight needs an optimiser that is not there, or ``loudness`` is negative.
     """
 
     controls: ClassVar[tuple[Control, ...]] = (
@@ -67,6 +67,9 @@ class NeAT(InternalExternal):
         loss: LossWeights = LossWeights(),
         **settings: Any,
     ) -> None:
+        if loudness < 0:
+            raise ImpastoError(f"loudness is {loudness}, and must be at least 0, which leaves features as they are.")
+
         def transform(channels: Mapping[str, int]) -> Transform:
             return Transform(channels["relu4_1"], levels, loudness)
 

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import conv2d, interpolate, pad
 
 from lightning_modules.base import StyleTransferModule
+from lightning_modules.checkpoints import start_from
 from lightning_modules.errors import ImpastoError
 from lightning_modules.neat import convert as mapping
 from lightning_modules.neat.networks import Transform
@@ -122,6 +123,16 @@ def test_the_converted_network_paints_what_the_public_one_does_with_its_third_bl
         maps = {"relu4_1": content}
         found = painter(maps, painter.transform.queries(maps), painter.style_keys({"relu4_1": style}))
     assert float((found - expected).norm()) <= 1e-6 * float(expected.norm())
+
+
+def test_a_fit_can_start_from_the_converted_file(released, tmp_path, monkeypatch):
+    monkeypatch.setattr(Bare, "method", "neat")
+    converted = mapping.convert(released).checkpoint
+    torch.save(converted, tmp_path / "neat.ckpt")
+    model = Bare()
+    assert start_from(model, tmp_path / "neat.ckpt") == (["generator", "style_head"], [], [])
+    state = model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in converted["state_dict"].items())
 
 
 @pytest.mark.parametrize("lost", ["PAMA2.pth", "decoder.pth"])

@@ -68,6 +68,12 @@ def test_every_optimiser_follows_the_schedule(small, batch, fit):
     assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [0.25e-3] * 3
 
 
+@pytest.mark.parametrize("name", ["loudness", "transform_rate"])
+def test_a_negative_loudness_or_rate_is_one_sentence(small, name):
+    with pytest.raises(ImpastoError, match=rf"{name} is -0\.5, and must be at least 0"):
+        small(**{name: -0.5})
+
+
 def test_loudness_reaches_every_block(small):
     assert [block.loudness for block in small(loudness=1.5).generator.transform.blocks] == [1.5, 1.5]
     assert [block.loudness for block in small().generator.transform.blocks] == [0, 0]
