@@ -66,10 +66,13 @@ test: $(READY) ## run the whole suite (ARGS='-k name' narrows it, JOBS=0 runs it
 test-fast: $(READY) ## run the tests that take less than 30 s each
 	$(PYTEST) -m 'not slow' $(ARGS)
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, types, workflows and citation
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 format: $(READY) ## rewrite the code in the project's style
 	$(PY) -m ruff check --fix .
