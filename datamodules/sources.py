@@ -16,10 +16,13 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 from datamodules.folders import list_files, note_left_out
 from datamodules.images import is_image_name, list_images
 from datamodules.notes import note
+from datamodules.splits import in_split
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed, identity, shown
 
 Split = Literal["train", "val", "test"]
+HOLDOUT = 0.05
+"""Share of every artist's paintings that is held out where nothing else is said."""
 Item = TypeVar("Item", bound="Filed")
 
 
@@ -152,6 +155,9 @@ class WikiArt(StyleSource):
         artists: Take only these, by name or by folder name in any letter case; None takes all.
         holdout: Share of every artist's paintings held out for validation and test, in [0, 1), chosen by a hash of the
             file names; an artist with at least two paintings keeps at least one on either side.
+        splits: Instead of that, a CSV file whose columns path and split say to which split a painting belongs, such as
+            the ``pictures.csv`` that `impasto prepare wikiart` writes; paths are relative to ``root``. Paintings that
+            are not in it are left out, and without a test split the validation one is tested on.
     """
 
     def __init__(
@@ -160,16 +166,22 @@ class WikiArt(StyleSource):
         *,
         min_paintings: int = 1,
         artists: Sequence[str] | None = None,
-        holdout: float = 0.05,
+        holdout: float = HOLDOUT,
+        splits: Path | str | None = None,
     ) -> None:
         self.root = Path(root)
         self.min_paintings = min_paintings
         self.artists = list(artists) if artists is not None else None
         self.holdout = _checked_share(holdout)
+        self.splits = Path(splits) if splits is not None else None
 
     def paintings(self, split: Split) -> list[Painting]:
         """List the paintings of a split, sorted by artist and title."""
         chosen = self._chosen(paintings_by_artist(self.root))
+        if self.splits is not None:
+            return in_split(
+                [work for artist in sorted(chosen) for work in chosen[artist]], split, self.splits, self.root
+            )
         listed: list[Painting] = []
         for artist in sorted(chosen):
             train, held_out = hold_out(chosen[artist], self.holdout)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from experiments.public_data.checking import GOOD, Shard, check_shard
 from experiments.public_data.disk import require_space
@@ -27,6 +24,7 @@ from experiments.public_data.publishing import (
     write_failures,
     write_shard,
 )
+from experiments.public_data.staging import alone
 from experiments.public_data.url_lists import Addresses, read_lists
 from experiments.public_data.workplace import Recipe, Workplace, is_finished, write_plan
 from lightning_modules.errors import ImpastoError
@@ -76,7 +74,7 @@ class UrlShards:
         place = Workplace(out)
         addresses = read_lists(self.lists, self.column)
         recipe = self._recipe()
-        with _alone(place):
+        with alone(out):
             if is_finished(place, recipe):
                 shutil.rmtree(place.hidden, ignore_errors=True)
                 return
@@ -144,17 +142,6 @@ class UrlShards:
         if self.near_duplicates:
             facts["near_duplicates"] = report_twins(place.out, whole.pictures)
         write_manifest(place.manifest, facts)
-
-
-@contextmanager
-def _alone(place: Workplace) -> Iterator[None]:
-    """Let one command at a time write to a folder."""
-    place.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(place.out.with_name(f".{place.out.name}.lock"), timeout=0):
-            yield
-    except Timeout as error:
-        raise ImpastoError(f"Another command writes to {place.out}: wait for it, or stop it.") from error
 
 
 def _statuses(place: Workplace) -> Counter[tuple[str, str]]:

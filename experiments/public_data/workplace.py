@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.public_data.disk import remove_leftovers
 from experiments.public_data.extras import extra
+from experiments.public_data.staging import read_recipe
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing, write_atomically
 
@@ -72,7 +73,9 @@ def is_finished(place: Workplace, recipe: Recipe) -> bool:
     Raises:
         ImpastoError: If it holds anything else.
     """
-    known = next((r for r in (_recipe(place.manifest), _recipe(place.hidden / "recipe.json")) if r is not None), None)
+    known = next(
+        (r for r in (read_recipe(place.manifest), read_recipe(place.hidden / "recipe.json")) if r is not None), None
+    )
     if known is None and place.out.exists() and any(path.name != place.hidden.name for path in place.out.iterdir()):
         raise ImpastoError(f"{place.out} holds something other than shards of pictures: choose another folder.")
     if known is not None and known != recipe:
@@ -85,17 +88,9 @@ def is_finished(place: Workplace, recipe: Recipe) -> bool:
     return place.manifest.is_file()
 
 
-def _recipe(path: Path) -> Recipe | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found.get("recipe") if isinstance(found, dict) else None
-
-
 def write_plan(place: Workplace, recipe: Recipe, table: Table) -> None:
     """Write down what is to be fetched, unless that was done before; the recipe comes last."""
-    if _recipe(place.hidden / "recipe.json") == recipe:
+    if read_recipe(place.hidden / "recipe.json") == recipe:
         return
     shutil.rmtree(place.hidden, ignore_errors=True)
     write_table(table, place.plan(), row_group_size=recipe["shard_size"])

@@ -4,6 +4,8 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -55,17 +57,22 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-@pytest.fixture
-def server():
-    """Serve on the loopback what a test puts into `answers`."""
+@contextmanager
+def serving():
     served = Server(("127.0.0.1", 0), Handler)
     served.answers, served.asked = {}, []
     served.url = f"http://127.0.0.1:{served.server_port}"
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
+    threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     yield served
     served.shutdown()
     served.server_close()
+
+
+@pytest.fixture
+def server():
+    """Serve on the loopback what a test puts into `answers`."""
+    with serving() as served:
+        yield served
 
 
 def short(data):
@@ -97,32 +104,43 @@ def other_type(handler):
     handler.reply(b"<html>Sorry.</html>" * 20, Content_Type="image/jpeg")
 
 
+def fill(server, count, *, slow=False):
+    """Let a server have good pictures and everything that can go wrong.
+
+    Returns the addresses, the hashes of the good pictures, and the reason of each failure.
+    """
+    good, failures, urls = set(), {}, []
+    kinds = BAD | SLOW if slow else BAD
+    for number in range(count):
+        path, data = f"/{number:05d}.jpg", jpeg(number)
+        bad = kinds.get(number % 20)
+        if number % 20 == 7:
+            data = jpeg(number - 1)  # the same picture under another address
+        server.answers[path] = bad[0](data) if bad else data
+        urls.append(server.url + path)
+        if number % 20 == 9:
+            urls.append(server.url + path)  # the same address again
+        if bad:
+            failures[server.url + path] = bad[1]
+        else:
+            good.add(hashlib.sha256(data).hexdigest())
+    return urls, good, failures
+
+
 @pytest.fixture
 def museum(server):
-    """Fill the server with good pictures and with everything that can go wrong, and return what should come of it.
+    """Return `fill` for the server of the test."""
+    return partial(fill, server)
 
-    Returns a function from the number of pictures to addresses, the hashes of the good ones, and the failures.
-    """
 
-    def build(count, slow=False):
-        good, failures, urls = {}, {}, []
-        kinds = BAD | SLOW if slow else BAD
-        for number in range(count):
-            path, data = f"/{number:05d}.jpg", jpeg(number)
-            bad = kinds.get(number % 20)
-            if number % 20 == 7:
-                data = jpeg(number - 1)  # the same picture under another address
-            server.answers[path] = bad[0](data) if bad else data
-            urls.append(server.url + path)
-            if number % 20 == 9:
-                urls.append(server.url + path)  # the same address again
-            if bad:
-                failures[server.url + path] = bad[1]
-            else:
-                good[hashlib.sha256(data).hexdigest()] = path
-        return urls, set(good), failures
-
-    return build
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory):
+    """Return a list of addresses on a server of all tests of a file, what is good there, and what is not."""
+    with serving() as served:
+        urls, good, failures = fill(served, 60)
+        path = tmp_path_factory.mktemp("lists") / "urls.txt"
+        path.write_text("# addresses\n" + "\n".join(urls) + "\n\nfile:///etc/hostname\n")
+        yield path, good, failures | {"file:///etc/hostname": "no http address"}, served
 
 
 BAD = {
@@ -136,10 +154,10 @@ BAD = {
 SLOW = {13: (lambda _: late, "timed out"), 15: (lambda _: trickling, "timed out")}
 
 
-@pytest.fixture
-def data_env(tmp_path):
+@pytest.fixture(scope="module")
+def data_env(tmp_path_factory):
     """Return an environment whose interpreter finds a stand-in for img2dataset and nothing else of it."""
-    python = tmp_path / "data-env" / "bin" / "python"
+    python = tmp_path_factory.mktemp("data-env") / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
     python.chmod(0o755)

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,16 +74,18 @@ def check(out, good, failed):
     return manifest
 
 
-@pytest.fixture
-def listed(tmp_path, museum):
-    urls, good, failed = museum(60)
-    path = tmp_path / "urls.txt"
-    path.write_text("# addresses\n" + "\n".join(urls) + "\n\nfile:///etc/hostname\n")
-    return path, good, failed | {"file:///etc/hostname": "no http address"}
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory, listed, data_env):
+    """Return a folder of which everything was fetched and nothing was looked at."""
+    out = tmp_path_factory.mktemp("fetched") / "bbst"
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, "experiments.public_data.url_shards.check_shard", 0)
+        assert execute(command([listed[0]], out, data_env)) == 130
+    return out
 
 
 def test_every_good_picture_is_stored_once_and_every_other_address_has_a_reason(tmp_path, listed, data_env, capsys):
-    path, good, failed = listed
+    path, good, failed, server = listed
     out = tmp_path / "bbst"
     assert execute(command([path], out, data_env)) == 0, capsys.readouterr().err
     assert capsys.readouterr().out.strip() == str(out)
@@ -115,10 +118,9 @@ def wait_for(condition, seconds=20):
         time.sleep(0.02)
 
 
-def test_what_was_killed_with_its_engine_ends_in_the_same_bytes(tmp_path, listed, data_env, server, monkeypatch):
-    path, good, failed = listed
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    assert execute(command([path], whole, data_env)) == 0
+def test_what_was_killed_with_its_engine_ends_in_the_same_bytes(tmp_path, listed, fetched, data_env):
+    path, good, failed, server = listed
+    resumed = tmp_path / "resumed"
     arguments = [sys.executable, "-m", "experiments", *command([path], resumed, data_env)]
     process = subprocess.Popen(arguments, cwd=ROOT, env=os.environ | {"STAND_IN_PAUSE": "0.02"})  # noqa: S603
     wait_for(lambda: list(resumed.glob(".preparing/00001.tar")), 60)
@@ -127,9 +129,11 @@ def test_what_was_killed_with_its_engine_ends_in_the_same_bytes(tmp_path, listed
     asked = len(server.asked)
     time.sleep(1)
     assert len(server.asked) <= asked + 1, "img2dataset outlived the command"
-    assert not list(resumed.glob("*"))
+    assert [path.name for path in resumed.iterdir()] == [".preparing"]
     assert execute(command([path], resumed, data_env)) == 0
     check(resumed, good, failed)
+    whole = shutil.copytree(fetched, tmp_path / "whole")
+    assert execute(command([path], whole, data_env)) == 0
     assert (resumed / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
 
 
@@ -159,8 +163,9 @@ def crash_at(monkeypatch, where, call):
         ("experiments.public_data.url_shards.write_manifest", 0),
     ],
 )
-def test_the_last_phases_go_on_where_they_ended(tmp_path, listed, data_env, monkeypatch, where, call):
-    path, good, failed = listed
+def test_the_last_phases_go_on_where_they_ended(tmp_path, listed, fetched, data_env, monkeypatch, where, call):
+    path, good, failed, server = listed
+    shutil.copytree(fetched, tmp_path / "bbst")
     with monkeypatch.context() as patch:
         crash_at(patch, where, call)
         assert execute(command([path], tmp_path / "bbst", data_env)) == 130
@@ -170,20 +175,32 @@ def test_the_last_phases_go_on_where_they_ended(tmp_path, listed, data_env, monk
     check(tmp_path / "bbst", good, failed)
 
 
-@pytest.mark.parametrize("half", ["stats", "parquet", "tar"])
-def test_half_a_shard_of_img2dataset_is_fetched_again(tmp_path, listed, data_env, monkeypatch, half):
-    path, good, failed = listed
+def test_half_a_shard_of_img2dataset_is_fetched_again(tmp_path, listed, data_env):
+    path, good, failed, _ = listed
     out = tmp_path / "bbst"
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, "experiments.public_data.url_shards.fetch_all", 0)
         assert execute(command([path], out, data_env)) == 130
     run = out / ".preparing" / "run-0"
     run.mkdir()
-    parts = {"parquet": "00000.parquet", "tar": "00000.tar", "stats": "00000_stats.json"}
-    pq.write_table(pa.table({"url": ["x"]}), run / parts["parquet"])
-    tarfile.open(run / parts["tar"], "w").close()
-    (run / parts["stats"]).write_text("{}")
-    (run / parts[half]).unlink() if half == "tar" else (run / parts[half]).write_bytes(b'{"cou')
+    for number in range(3):
+        pq.write_table(pa.table({"url": ["x"]}), run / f"{number:05d}.parquet")
+        tarfile.open(run / f"{number:05d}.tar", "w").close()
+        (run / f"{number:05d}_stats.json").write_text("{}")
+    (run / "00000_stats.json").write_text('{"cou')
+    (run / "00001.parquet").write_bytes(b"PAR1")
+    (run / "00002.tar").unlink()
+    assert execute(command([path], out, data_env)) == 0
+    check(out, good, failed)
+
+
+def test_a_shard_that_is_cut_off_is_fetched_again(tmp_path, listed, fetched, data_env, capsys):
+    path, good, failed, _ = listed
+    out = shutil.copytree(fetched, tmp_path / "bbst")
+    shard = out / ".preparing" / "00001.tar"
+    shard.write_bytes(shard.read_bytes()[:6000])
+    assert execute(command([path], out, data_env)) == 1
+    assert "1 shards are cut off, first 00001: the same command fetches them" in capsys.readouterr().err
     assert execute(command([path], out, data_env)) == 0
     check(out, good, failed)
 
@@ -283,7 +300,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, server, data_env
     error = capsys.readouterr().err
     assert sentence in error
     assert len(error.strip().splitlines()) == 1
-    assert not list((tmp_path / "bbst").glob("*"))
+    assert not [path for path in tmp_path.glob("bbst/*") if path.name != ".preparing"]
 
 
 def test_a_shard_that_fails_in_silence_is_a_failure(tmp_path, listed, data_env, capsys, monkeypatch):
@@ -292,49 +309,50 @@ def test_a_shard_that_fails_in_silence_is_a_failure(tmp_path, listed, data_env, 
     assert "img2dataset cannot fetch 1 of 4 shards (it said nothing)" in capsys.readouterr().err
     monkeypatch.delenv("STAND_IN_FAIL")
     assert execute(command([listed[0]], tmp_path / "bbst", data_env)) == 0
-    check(tmp_path / "bbst", *listed[1:])
+    check(tmp_path / "bbst", *listed[1:3])
 
 
-def test_a_folder_of_something_else_or_of_other_settings_is_refused(tmp_path, listed, data_env, capsys):
+def test_a_folder_of_something_else_or_of_other_settings_is_refused(tmp_path, listed, fetched, data_env, capsys):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.pdf").touch()
     assert execute(command([listed[0]], mine, data_env)) == 1
     assert "holds something other than shards" in capsys.readouterr().err
-    assert execute(command([listed[0]], tmp_path / "bbst", data_env)) == 0
+    shutil.copytree(fetched, tmp_path / "bbst")
     assert execute(command([listed[0]], tmp_path / "bbst", data_env, "--min-side", "40")) == 1
     assert "holds pictures of other settings (min_side)" in capsys.readouterr().err
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_left(tmp_path, server, data_env, museum):
-    from itertools import count
-
-    museum(2)
-    number = count()
-
-    def trickling(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", "100000")
-        handler.end_headers()
-        for _ in number:
-            handler.wfile.write(b"x")
-            time.sleep(0.05)
-
-    server.answers["/slow.jpg"] = trickling
+def test_a_server_that_sends_a_byte_now_and_then_is_left(tmp_path, server, data_env, museum, slow_answer):
+    museum(1)
+    server.answers["/slow.jpg"] = slow_answer
     (tmp_path / "urls.txt").write_text(f"{server.url}/slow.jpg\n{server.url}/00000.jpg\n")
     start = time.monotonic()
     more = ["--picture-seconds", "0.5", "--retries", "0"]
     assert execute(command([tmp_path / "urls.txt"], tmp_path / "bbst", data_env, *more)) == 0
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 15  # the answer takes 20 s
     assert failures(tmp_path / "bbst") == {f"{server.url}/slow.jpg": "timed out"}
 
 
-def test_with_img2dataset_itself_the_result_is_the_same(tmp_path, listed, data_env, real_env):
-    path, good, failed = listed
-    assert execute(command([path], tmp_path / "stand-in", data_env)) == 0
-    seconds = random.Random(0).uniform(3, 6)
-    killed(command([path], tmp_path / "real", real_env), seconds)
-    assert execute(command([path], tmp_path / "real", real_env)) == 0
-    check(tmp_path / "real", good, failed)
-    names = ["real", "stand-in"]
-    assert len({(tmp_path / name / "manifest.json").read_bytes() for name in names}) == 1
+@pytest.mark.parametrize(("count", "kills"), [(60, 1), pytest.param(2000, 5, marks=pytest.mark.slow)])
+def test_img2dataset_itself_is_killed_at_random_and_ends_in_the_same_bytes(tmp_path, museum, real_env, count, kills):
+    urls, good, failed = museum(count, slow=True)
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    size = ["--shard-size", str(count // 10)]
+    arguments = [command([tmp_path / "urls.txt"], tmp_path / name, real_env, *size) for name in ("whole", "resumed")]
+    start = time.monotonic()
+    assert execute(arguments[0]) == 0
+    whole = time.monotonic() - start
+    noise = random.Random(count)
+    ended = [killed(arguments[1], noise.uniform(0.2, 0.9) * whole / (1 + number)) for number in range(kills)]
+    assert not any(ended)
+    assert execute(arguments[1]) == 0
+    check(tmp_path / "whole", good, failed)
+    check(tmp_path / "resumed", good, failed)
+    assert (tmp_path / "resumed/manifest.json").read_bytes() == (tmp_path / "whole/manifest.json").read_bytes()
+
+
+def test_the_stand_in_does_as_img2dataset_does(tmp_path, listed, data_env, real_env):
+    for name, env in (("real", real_env), ("stand-in", data_env)):
+        assert execute(command([listed[0]], tmp_path / name, env)) == 0
+    assert (tmp_path / "real/manifest.json").read_bytes() == (tmp_path / "stand-in/manifest.json").read_bytes()

@@ -1,0 +1,49 @@
+"""Splits that a table says, instead of a share that is held out."""
+
+import csv
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import composed
+
+Item = TypeVar("Item", bound="Filed")
+
+
+class Filed(Protocol):
+    """What lies in a file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+
+def in_split(items: list[Item], split: str, table: Path, root: Path) -> list[Item]:
+    """Return the items of a split, in their order; those of ``val`` for ``test``, where the table has none.
+
+    Args:
+        items: In files under the root.
+        split: train, val or test.
+        table: A CSV file with the columns path, relative to the root, and split.
+        root: Of the items.
+
+    Raises:
+        ImpastoError: If the table is missing or something else, or none of the items are in the split.
+    """
+    splits = _read(table)
+    wanted = "val" if split == "test" and "test" not in splits.values() else split
+    own = [item for item in items if splits.get(composed(item.path.relative_to(root).as_posix())) == wanted]
+    if not own:
+        raise ImpastoError(f"{table} has nothing of {root} in the split '{wanted}': check its columns path and split.")
+    return own
+
+
+def _read(table: Path) -> dict[str, str]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if not {"path", "split"} <= set(rows.fieldnames or ()):
+                raise ImpastoError(f"{table} has no columns path and split: give a table that says the splits.")
+            return {composed(row["path"]): row["split"] or "" for row in rows}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImpastoError(f"The table of splits {table} cannot be read ({error}): check the path.") from error
