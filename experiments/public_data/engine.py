@@ -138,7 +138,10 @@ class _Job:
     """img2dataset at work: it and its processes end with the block, and with this process whatever ends that."""
 
     def __init__(self, command: list[str], place: Workplace, engine: Engine) -> None:
-        environment = os.environ | {"IMPASTO_PICTURE_SECONDS": str(engine.picture_seconds)}
+        environment = os.environ | {
+            "IMPASTO_PICTURE_SECONDS": str(engine.picture_seconds),
+            "NO_ALBUMENTATIONS_UPDATE": "1",  # a package of img2dataset's asks the network for its newest version
+        }
         with (place.hidden / _LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  the interpreter that the user named
                 command,

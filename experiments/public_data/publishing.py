@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.public_data.checking import GOOD, is_picture, read_member
 from experiments.public_data.extras import extra
 from experiments.public_data.manifest import Hashed
-from experiments.public_data.workplace import Workplace, write_table
+from experiments.public_data.workplace import Workplace, read_table, write_table
 from lightning_modules.files import replacing, write_atomically
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def repeated_pictures(place: Workplace) -> dict[int, dict[str, str]]:
     first: dict[bytes, str] = {}
     repeated: dict[int, dict[str, str]] = {shard: {} for shard in place.shards()}
     for shard, known in repeated.items():
-        table = extra("pyarrow.parquet").read_table(place.checked(shard), columns=["key", "status", "sha256"])
+        table = read_table(place.checked(shard), columns=["key", "status", "sha256"])
         for row in table.to_pylist():
             if row["status"] == GOOD and first.setdefault(bytes.fromhex(row["sha256"]), row["key"]) != row["key"]:
                 known[row["key"]] = first[bytes.fromhex(row["sha256"])]
@@ -57,7 +57,7 @@ def write_shard(finished: Finished) -> str:
     """
     place, number = finished.place, finished.number
     name = f"{number:05d}"
-    table = _marked(extra("pyarrow.parquet").read_table(place.checked(number), use_threads=False), finished.repeated)
+    table = _marked(read_table(place.checked(number)), finished.repeated)
     rows = table.to_pylist()
     target = place.out / f"{name}.tar"
     if place.raw(number).is_file():
@@ -112,7 +112,7 @@ def write_failures(place: Workplace, unusable: list[tuple[str, str]]) -> Counter
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["url", "list", "reason"])
         for shard in place.shards():
-            rows = extra("pyarrow.parquet").read_table(place.checked(shard), columns=columns).to_pylist()
+            rows = read_table(place.checked(shard), columns=columns).to_pylist()
             failed = [row for row in rows if row["status"] not in {GOOD, REPEATED}]
             table.writerows([row["url"], row["list"], row["error_message"]] for row in failed)
             reasons.update(row["error_message"] for row in failed)
@@ -142,7 +142,7 @@ def summary(place: Workplace) -> Summary:
     """Count what the tables of finished shards say; a picture's split is what its list says, or else its list."""
     whole = Summary(Counter(), Counter(), Counter(), [])
     for number in place.shards():
-        table = extra("pyarrow.parquet").read_table(place.out / f"{number:05d}.parquet")
+        table = read_table(place.out / f"{number:05d}.parquet")
         licence = next((name for name in table.column_names if name.casefold() in LICENCE), "")
         split = "split" if "split" in table.column_names else "list"
         for row in table.to_pylist():

@@ -11,7 +11,6 @@ from typing import Any
 from experiments.public_data.checking import GOOD, Shard, check_shard
 from experiments.public_data.disk import require_space
 from experiments.public_data.engine import Engine, fetch_all
-from experiments.public_data.extras import extra
 from experiments.public_data.manifest import report_twins, write_manifest
 from experiments.public_data.pool import spread
 from experiments.public_data.publishing import (
@@ -26,7 +25,7 @@ from experiments.public_data.publishing import (
 )
 from experiments.public_data.staging import alone
 from experiments.public_data.url_lists import Addresses, read_lists
-from experiments.public_data.workplace import Recipe, Workplace, is_finished, write_plan
+from experiments.public_data.workplace import Recipe, Workplace, is_finished, read_table, write_plan
 from lightning_modules.errors import ImpastoError
 
 
@@ -146,5 +145,5 @@ class UrlShards:
 
 def _statuses(place: Workplace) -> Counter[tuple[str, str]]:
     columns = ["status", "error_message"]
-    tables = [extra("pyarrow.parquet").read_table(place.checked(number), columns=columns) for number in place.shards()]
+    tables = [read_table(place.checked(number), columns=columns) for number in place.shards()]
     return Counter((row["status"], row["error_message"]) for table in tables for row in table.to_pylist())

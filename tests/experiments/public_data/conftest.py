@@ -60,7 +60,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving():
     served = Server(("127.0.0.1", 0), Handler)
-    served.answers, served.asked = {}, []
+    served.answers, served.asked, served.patience = {}, [], []
     served.url = f"http://127.0.0.1:{served.server_port}"
     threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     yield served
@@ -95,9 +95,10 @@ def trickling(handler):
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
     handler.end_headers()
-    for _ in range(400):
+    for _ in range(600):
         handler.wfile.write(b"x")
         time.sleep(0.05)
+    handler.server.patience.append(handler.path)
 
 
 def other_type(handler):

@@ -85,7 +85,7 @@ def fetched(tmp_path_factory, listed, data_env):
 
 
 def test_every_good_picture_is_stored_once_and_every_other_address_has_a_reason(tmp_path, listed, data_env, capsys):
-    path, good, failed, server = listed
+    path, good, failed, _ = listed
     out = tmp_path / "bbst"
     assert execute(command([path], out, data_env)) == 0, capsys.readouterr().err
     assert capsys.readouterr().out.strip() == str(out)
@@ -164,7 +164,7 @@ def crash_at(monkeypatch, where, call):
     ],
 )
 def test_the_last_phases_go_on_where_they_ended(tmp_path, listed, fetched, data_env, monkeypatch, where, call):
-    path, good, failed, server = listed
+    path, good, failed, _ = listed
     shutil.copytree(fetched, tmp_path / "bbst")
     with monkeypatch.context() as patch:
         crash_at(patch, where, call)
@@ -327,10 +327,9 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left(tmp_path, server, data_
     museum(1)
     server.answers["/slow.jpg"] = slow_answer
     (tmp_path / "urls.txt").write_text(f"{server.url}/slow.jpg\n{server.url}/00000.jpg\n")
-    start = time.monotonic()
     more = ["--picture-seconds", "0.5", "--retries", "0"]
     assert execute(command([tmp_path / "urls.txt"], tmp_path / "bbst", data_env, *more)) == 0
-    assert time.monotonic() - start < 15  # the answer takes 20 s
+    assert not server.patience  # nobody waited for its end
     assert failures(tmp_path / "bbst") == {f"{server.url}/slow.jpg": "timed out"}
 
 
