@@ -28,7 +28,8 @@ def read_labels(source: Path, split_by: str) -> dict[str, Label]:
 
     Args:
         source: The folder ``wikiart_csv`` of ArtGAN, with ``style_train.csv``, ``style_val.csv``, ``style_class.txt``
-            and so on; or a CSV file with a column path (or filename), and split (or subset), artist, style or genre.
+            and so on, at any depth; or a CSV file with a column path (or filename), and split (or subset), artist, style
+            or genre.
         split_by: artist, style or genre: whose tables of ArtGAN's give the split, which each of them draws anew.
 
     Raises:
@@ -50,9 +51,10 @@ def read_labels(source: Path, split_by: str) -> dict[str, Label]:
 
 
 def _artgan(folder: Path, kind: str, split: str) -> Iterator[tuple[str, str]]:
-    table, classes = folder / f"{kind}_{split}.csv", folder / f"{kind}_class.txt"
-    if not table.is_file():
+    table = next(iter(sorted(folder.rglob(f"{kind}_{split}.csv"))), None)
+    if table is None:
         return
+    classes = table.with_name(f"{kind}_class.txt")
     lines = classes.read_text(encoding="utf-8").splitlines() if classes.is_file() else []
     names = {number: name for number, _, name in (line.strip().partition(" ") for line in lines)}
     for row in _lines(table):

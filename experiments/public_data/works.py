@@ -105,13 +105,15 @@ def _rows(path: Path) -> list[Work]:
         file = parquet.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise ImpastoError(f"{path} is no whole parquet file ({error}): fetch it again.") from error
-    names = class_names(file.schema_arrow)
+    names = class_names(file.schema_arrow) or _names_beside(path)
     if missing := {"image", "artist"} - set(file.schema_arrow.names):
         raise ImpastoError(
             f"{path} has no column {' and '.join(sorted(missing))} but {', '.join(file.schema_arrow.names)}: it is "
             "another data set than WikiArt."
         )
     columns = [name for name in ("artist", "style", "genre") if name in file.schema_arrow.names]
+    if "artist" not in names and pa.types.is_integer(file.schema_arrow.field("artist").type):
+        raise ImpastoError(f"{path} numbers its artists and does not name them: put its dataset_infos.json beside it.")
     works = []
     for group in range(file.num_row_groups):
         told = file.read_row_group(group, columns=[*columns, "image.path"]).to_pylist()
@@ -128,9 +130,23 @@ def _rows(path: Path) -> list[Work]:
 def class_names(schema: Any) -> dict[str, list[str]]:
     """Return the names behind the numbers of a parquet file's columns, as Hugging Face's `datasets` writes them."""
     try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return _names(json.loads(schema.metadata[b"huggingface"])["info"]["features"])
     except (KeyError, TypeError, ValueError):
         return {}
+
+
+def _names_beside(path: Path) -> dict[str, list[str]]:
+    """Return the same from ``dataset_infos.json``, which lies beside the folder of the files on Hugging Face."""
+    for folder in (path.parent, path.parent.parent):
+        try:
+            infos = json.loads((folder / "dataset_infos.json").read_text(encoding="utf-8"))
+            return _names(next(iter(infos.values()))["features"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+            continue
+    return {}
+
+
+def _names(features: dict[str, Any]) -> dict[str, list[str]]:
     return {name: feature["names"] for name, feature in features.items() if "names" in feature}
 
 

@@ -169,6 +169,14 @@ def test_parquet_files_with_the_names_of_their_classes(here):
     assert ("unknown artist", "train-00000-of-00002-0-1") in titles("all", holdout=0)
 
 
+def test_names_of_classes_may_lie_beside(here):
+    write_parquet(here / "huggan" / "a.parquet", [2], names=False)
+    names = {"features": {"artist": {"names": ["Unknown Artist", "ada-stipple", "bo-brush"]}}}
+    (here / "dataset_infos.json").write_text(json.dumps({"huggan--wikiart": names}))
+    assert prepare("huggan") == 0
+    assert titles("art") == [("bo brush", "a-0-0")]
+
+
 def test_what_was_stopped_goes_on(here, monkeypatch):
     source = write(here / "wikiart", NAMES)
     with monkeypatch.context() as patch:
@@ -215,6 +223,11 @@ def cut_parquet(here):
     return ["a.parquet"]
 
 
+def no_names(here):
+    write_parquet(here / "huggan" / "a.parquet", [1, 2], names=False)
+    return ["huggan"]
+
+
 def nobody(here):
     write_parquet(here / "huggan" / "a.parquet", [0, 0])
     return ["huggan"]
@@ -239,6 +252,7 @@ def other_labels(here):
         (other_zip, "a.zip holds no pictures: it is another archive"),
         (other_parquet, "a.parquet has no column artist and image but text: it is another data set"),
         (cut_parquet, "a.parquet is no whole parquet file"),
+        (no_names, "a.parquet numbers its artists and does not name them"),
         (nobody, "No painter of the 2 paintings is known: --keep-unknown takes them"),
         (no_labels, "holds none of style_train.csv, style_val.csv and their like"),
         (other_labels, "a.csv has the columns x, y: it needs path"),
