@@ -28,8 +28,8 @@ def read_labels(source: Path, split_by: str) -> dict[str, Label]:
 
     Args:
         source: The folder ``wikiart_csv`` of ArtGAN, with ``style_train.csv``, ``style_val.csv``, ``style_class.txt``
-            and so on, at any depth; or a CSV file with a column path (or filename), and split (or subset), artist, style
-            or genre.
+            and so on, at any depth; or a CSV file with a column path (or filename), and split (or subset), artist,
+            style or genre.
         split_by: artist, style or genre: whose tables of ArtGAN's give the split, which each of them draws anew.
 
     Raises:

@@ -87,7 +87,7 @@ def check(tmp_path):
 
 
 def test_a_folder_is_linked_and_described(folder, tmp_path, capsys):
-    assert prepare(folder) == 0
+    assert prepare(folder, "--workers", "2") == 0
     assert capsys.readouterr().out.strip() == "coco"
     check(tmp_path)
     name = "train2017/000000000001.jpg"

@@ -34,6 +34,18 @@ def test_twins_are_those_that_a_comparison_of_all_with_all_finds():
         assert (int(hashes[twin.position]) ^ int(hashes[twin.other])).bit_count() == twin.distance
 
 
+def test_none_is_missed_wherever_its_bits_are_turned():
+    noise = np.random.default_rng(3)
+    hashes = noise.integers(0, 2**64, 400, dtype=np.uint64)
+    for position in range(200):
+        flips = noise.choice(64, DISTANCE, replace=False)
+        hashes[position + 200] = hashes[position] ^ np.uint64(sum(1 << int(bit) for bit in flips))
+    twins = find_twins(hashes, np.repeat([0, 1], 200))
+    assert [(twin.position, twin.other, twin.distance) for twin in twins] == [
+        (position + 200, position, DISTANCE) for position in range(200)
+    ]
+
+
 def test_nothing_and_one_split_have_no_twins():
     assert find_twins(np.zeros(0, np.uint64), np.zeros(0, np.int64)) == []
     assert find_twins(np.zeros(9, np.uint64), np.zeros(9, np.int64)) == []

@@ -87,7 +87,7 @@ def fetched(tmp_path_factory, listed, data_env):
 def test_every_good_picture_is_stored_once_and_every_other_address_has_a_reason(tmp_path, listed, data_env, capsys):
     path, good, failed, _ = listed
     out = tmp_path / "bbst"
-    assert execute(command([path], out, data_env)) == 0, capsys.readouterr().err
+    assert execute(command([path], out, data_env, "--workers", "2")) == 0, capsys.readouterr().err
     assert capsys.readouterr().out.strip() == str(out)
     manifest = check(out, good, failed)
     assert manifest["counts"] == {
