@@ -38,6 +38,17 @@ class _Begun(NamedTuple):
     checksums: dict[str, str]
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Remembers what Hugging Face says of a large file where it sends to the server that has it: its SHA-256."""
+
+    linked = ""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Follow, as ever."""
+        self.linked = (headers.get("X-Linked-ETag") or self.linked).strip('"')
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def is_address(source: str) -> bool:
     """Tell an address of the web from a path."""
     return source.startswith(("http://", "https://"))
@@ -86,10 +97,12 @@ def _continue(url: str, part: Path) -> _Begun:
     headers = {"User-Agent": "impasto", "Accept-Encoding": "identity"}
     if start and known is not None:
         headers |= {"Range": f"bytes={start}-", "If-Range": known.tag}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:  # noqa: S310
+    redirects = _Redirects()
+    opener = urllib.request.build_opener(redirects)
+    with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:  # noqa: S310
         if answer.status != http.client.PARTIAL_CONTENT:
             start = 0
-            known = _Begun(int(answer.headers.get("Content-Length") or -1), *_said(answer.headers))
+            known = _Begun(int(answer.headers.get("Content-Length") or -1), *_said(answer.headers, redirects.linked))
             require_space(part.parent, known.length, f"{url}")
             _remember(part, known)
         elif known is None or not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -111,7 +124,7 @@ def _append(answer: Any, part: Path, start: int, length: int) -> None:
             bar.update(task, advance=len(piece))
 
 
-def _said(headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _said(headers: Mapping[str, str], linked: str) -> tuple[str, dict[str, str]]:
     """Return what tells this file from its other versions, and the checksums that servers give."""
     tag = headers.get("ETag") or headers.get("Last-Modified") or ""
     checksums = {}
@@ -119,7 +132,6 @@ def _said(headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         name, equals, value = entry.strip().partition("=")
         if equals and name.casefold() == "sha-256":
             checksums["sha256"] = _hexadecimal(value.strip(":"))
-    linked = (headers.get("X-Linked-ETag") or "").strip('"')  # Hugging Face, of large files
     if len(linked) == len(hashlib.sha256().hexdigest()):
         checksums["sha256"] = linked
     checksums["md5"] = _hexadecimal(headers.get("Content-MD5") or "")

@@ -84,6 +84,7 @@ def check(tmp_path):
     assert rows["val2017/000000000012.jpg"]["failure"] == "cut off"
     assert sorted(path.name for path in (out / "annotations").iterdir()) == ["captions_val2017.json"]
     assert not (tmp_path / ".coco.preparing").exists()
+    assert not (out / "downloads").exists()
 
 
 def test_a_folder_is_linked_and_described(folder, tmp_path, capsys):

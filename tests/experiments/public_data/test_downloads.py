@@ -68,7 +68,6 @@ def base64_of(name):
         {"Repr-Digest": f"sha-256=:{base64_of('sha256')}:"},
         {"Digest": f"md5=x,SHA-256={base64_of('sha256')}"},
         {"Content-MD5": base64_of("md5")},
-        {"X-Linked-ETag": f'"{SHA256}"'},
     ],
 )
 def test_checksums_of_the_server_are_looked_at(server, tmp_path, headers):
@@ -79,6 +78,19 @@ def test_checksums_of_the_server_are_looked_at(server, tmp_path, headers):
         fetch(f"{server.url}/wrong", tmp_path / "wrong")
     assert not list(tmp_path.glob("wrong*.part"))
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("data", [DATA, DATA[::-1]])
+def test_the_checksum_that_hugging_face_gives_where_it_sends_elsewhere_is_looked_at(server, tmp_path, data):
+    headers = {"Location": f"{server.url}/elsewhere", "X-Linked-ETag": f'"{SHA256}"'}
+    server.answers["/a"] = lambda handler: handler.reply(b"", status=302, **headers)
+    server.answers["/elsewhere"] = ranged(data, most=600_000)
+    if data == DATA:
+        assert fetch(f"{server.url}/a", tmp_path / "a", pause=0).read_bytes() == DATA
+        assert [asked for _, asked in server.asked] == [None, None, "bytes=600000-", "bytes=600000-"]
+    else:
+        with pytest.raises(ImpastoError, match=f"not {SHA256}"):
+            fetch(f"{server.url}/a", tmp_path / "a", pause=0)
 
 
 def test_a_wrong_checksum_of_the_user_leaves_no_file_of_that_name(server, tmp_path):
