@@ -73,6 +73,7 @@ def test_folders_of_styles_become_folders_of_artists(here, server, kind, capsys)
         with zipfile.ZipFile(here / "wikiart.zip", "w") as archive:
             for path in sorted(source.rglob("*.jpg")):
                 archive.write(path, path.relative_to(here))
+            archive.writestr("../../Cubism/mallory_evil.jpg", jpeg(0))  # what leaves the folder is left
         source = here / "wikiart.zip"
         server.answers["/art/wikiart.zip?download=1"] = source.read_bytes()
         source = f"{server.url}/art/wikiart.zip?download=1" if kind == "address" else source
