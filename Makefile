@@ -98,7 +98,7 @@ format: $(READY) ## rewrite the code in the project's style
 $(addprefix train-,$(METHODS)): train-%: $(READY)
 	@[ -f experiments/$*/$(PROFILE).yaml ] || { \
 		echo "$* has no profile '$(PROFILE)': choose one of" \
-		"$(basename $(notdir $(wildcard experiments/$*/*.yaml)))." >&2; exit 1; }
+		"$(filter-out published sweep,$(basename $(notdir $(wildcard experiments/$*/*.yaml))))." >&2; exit 1; }
 	$(PY) -m experiments fit --config experiments/$*/$(PROFILE).yaml $(ARGS)
 	$(PY) -m experiments compare runs/$*/latest --out report
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ class RunSummary(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.summary.update(summary["metrics"])
+                known = {key: value for key, value in summary.items() if key != "metrics"}
+                logger.experiment.config.update({"result": known}, allow_val_change=True)
         self._print(summary, path.parent)
 
     def _elapsed(self) -> float:
@@ -71,6 +75,7 @@ class RunSummary(Callback):
             "method": getattr(pl_module, "method", type(pl_module).__name__),
             "profile": _profile(Path(trainer.loggers[0].log_dir or ".") / "config.yaml"),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
             "commit": _commit(),
             "iterations": trainer.global_step,
             "seconds": round(self._elapsed(), 1),

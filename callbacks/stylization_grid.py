@@ -1,5 +1,6 @@
 """StylizationGrid: a labelled picture of what the method does now, after every validation."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,11 @@ COLUMNS = {"content": "content", "mask": "region", "style": "condition", "styliz
 """From field to column title, from left to right."""
 DRAWN = {"stylized": "drawn", "style": "by the artist", "truth": "truth"}
 """The same of pictures that were drawn from words alone."""
+LAYOUT = "impasto:grid"
+"""Keyword of the text in a grid's PNG that says where its pictures are."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,9 @@ class StylizationGrid(Callback):
         if not self._chosen or (self._validations - 1) % self.every_n_validations or folder is None:
             return
         path = Path(folder) / "samples" / f"{trainer.global_step:06d}.png"
-        grid = draw_grid(self._chosen, self.cell, self._titles())
-        write_image(grid, path)
+        titles = self._titles()
+        grid = draw_grid(self._chosen, self.cell, titles)
+        write_image(grid, path, {LAYOUT: json.dumps(describe_grid(self._chosen, self.cell, titles))})
         log_picture(trainer, "samples", grid, path)
 
     def _titles(self) -> dict[str, str]:
@@ -177,25 +184,61 @@ def draw_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str] | 
         ``(3, H, W)`` in [0, 1].
     """
     titles = titles_of(samples) if titles is None else titles
-    columns = [name for name in titles if any(name in sample.pictures for sample in samples)]
-    rows = [{name: _fitted(picture, cell) for name, picture in sample.pictures.items()} for sample in samples]
-    heights = [max(picture.height for picture in row.values()) for row in rows]
-    size = (len(columns) * (cell + GAP) + GAP, CAPTION + sum(heights) + len(rows) * (CAPTION + GAP))
+    columns = _columns(samples, titles)
+    placed = _placed(samples, columns, cell)
+    size = (len(columns) * (cell + GAP) + GAP, _bottom(placed[-1]) + CAPTION + GAP)
     sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=13)
     for column, name in enumerate(columns):
         pen.text((GAP + column * (cell + GAP), 4), _fit(titles[name], font, cell), INK, font=font)
-    top = CAPTION
-    for sample, row, height in zip(samples, rows, heights, strict=True):
-        for name, picture in row.items():
-            left = GAP + columns.index(name) * (cell + GAP) + (cell - picture.width) // 2
-            sheet.paste(picture, (left, top + (height - picture.height) // 2))
+    for sample, boxes in zip(samples, placed, strict=True):
+        for name, (left, top, right, bottom) in boxes.items():
+            sheet.paste(_fitted(sample.pictures[name], (right - left, bottom - top)), (left, top))
         for column, text, cells in _captions(sample, columns):
             fitted = (_fit if cells < len(columns) else _fit_middle)(text, font, cells * cell)
-            pen.text((GAP + column * (cell + GAP), top + height + 2), fitted, INK, font=font)
-        top += height + CAPTION + GAP
+            pen.text((GAP + column * (cell + GAP), _bottom(boxes) + 2), fitted, INK, font=font)
     return torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
+
+
+def describe_grid(samples: Sequence[Sample], cell: int, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Say where the pictures are that `draw_grid` draws of the same arguments.
+
+    Returns:
+        What JSON takes: ``columns``, from name to title, and ``rows``, each with ``index``, ``artist``, ``prompt`` and
+        ``boxes``, from the name of a column to left, top, right and bottom in pixels.
+    """
+    columns = _columns(samples, titles)
+    return {
+        "columns": {name: titles[name] for name in columns},
+        "rows": [
+            {"index": sample.index, "artist": sample.artist, "prompt": sample.prompt, "boxes": boxes}
+            for sample, boxes in zip(samples, _placed(samples, columns, cell), strict=True)
+        ],
+    }
+
+
+def _columns(samples: Sequence[Sample], titles: Mapping[str, str]) -> list[str]:
+    return [name for name in titles if any(name in sample.pictures for sample in samples)]
+
+
+def _placed(samples: Sequence[Sample], columns: Sequence[str], cell: int) -> list[dict[str, Box]]:
+    """Return where each row's pictures go: fitted into their cells, in the middle of them."""
+    placed, top = [], CAPTION
+    for sample in samples:
+        sizes = {name: _size(picture, cell) for name, picture in sample.pictures.items() if name in columns}
+        row = max(height for _, height in sizes.values())
+        boxes = {}
+        for name, (width, height) in sizes.items():
+            left, down = GAP + columns.index(name) * (cell + GAP) + (cell - width) // 2, top + (row - height) // 2
+            boxes[name] = (left, down, left + width, down + height)
+        placed.append(boxes)
+        top += row + CAPTION + GAP
+    return placed
+
+
+def _bottom(boxes: Mapping[str, Box]) -> int:
+    return max(bottom for *_, bottom in boxes.values())
 
 
 def _captions(sample: Sample, columns: Sequence[str]) -> list[tuple[int, str, int]]:
@@ -208,11 +251,14 @@ def _captions(sample: Sample, columns: Sequence[str]) -> list[tuple[int, str, in
     return [(under, sample.prompt, min(2, len(columns) - under))]
 
 
-def _fitted(picture: Tensor, side: int) -> Image.Image:
-    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
-    scale = side / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
+def _size(picture: Tensor, side: int) -> tuple[int, int]:
+    height, width = picture.shape[-2:]
+    scale = side / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _fitted(picture: Tensor, size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(picture.permute(1, 2, 0).numpy()).resize(size, Image.Resampling.LANCZOS)
 
 
 def _fit(text: str, font: Any, width: int) -> str:

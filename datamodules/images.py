@@ -1,11 +1,13 @@
 """Read and write pictures: whatever a user has on disk becomes RGB in [0, 1], or one clear sentence."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from datamodules.colours import Depth, ProfileError, UnknownColoursError, depth_of, opacity_of, to_srgb
@@ -79,12 +81,13 @@ def read_opacity(path: Path | str) -> Tensor | None:
     return None if opacity is None else torch.from_numpy(np.array(opacity))[None].float().div_(255.0)
 
 
-def write_image(image: Tensor, path: Path | str) -> None:
+def write_image(image: Tensor, path: Path | str, texts: Mapping[str, str] | None = None) -> None:
     """Write a picture so that the file appears whole or not at all.
 
     Args:
         image: ``(3, H, W)``, RGB; values outside [0, 1] are clipped.
         path: Target with suffix png, jpg, jpeg or webp; missing folders are made.
+        texts: What a PNG file says of itself, by keyword; other formats leave it out.
 
     Raises:
         ImpastoError: If the suffix is another one, or the picture cannot be written there.
@@ -98,7 +101,7 @@ def write_image(image: Tensor, path: Path | str) -> None:
     pixels = image.detach().float().cpu().clamp(0, 1).mul(255).add(0.5).byte().permute(1, 2, 0).contiguous().numpy()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _save(Image.fromarray(pixels), path, file_format)
+        _save(Image.fromarray(pixels), path, file_format, texts or {})
     except OSError as error:
         raise ImpastoError(f"Cannot write {path} ({error.strerror or error}): choose another place.") from error
 
@@ -179,6 +182,9 @@ def _unknown(path: Path, error: UnknownColoursError) -> str:
     return f"{path} {error}: save it as 8-bit PNG."
 
 
-def _save(image: Image.Image, path: Path, file_format: str) -> None:
+def _save(image: Image.Image, path: Path, file_format: str, texts: Mapping[str, str]) -> None:
+    said = PngInfo()
+    for keyword, text in texts.items():
+        said.add_itxt(keyword, text)
     with replacing(path) as temporary:  # a hidden name, which list_images leaves out
-        image.save(temporary, format=file_format, quality=95)
+        image.save(temporary, format=file_format, quality=95, pnginfo=said)

@@ -94,7 +94,7 @@ class ImpastoCLI(LightningCLI):
         disconnect()  # what W&B has to say comes before the path
         if self.keeper is not None and self.trainer.is_global_zero:
             folder = self.keeper.run.folder
-            print(f"{'report':<11}{write_report([folder], folder / 'report')}")
+            print(f"{'report':<11}{write_report([folder], folder / 'report').page}")
 
     def after_validate(self) -> None:
         """End the records, and say where they are."""

@@ -11,7 +11,11 @@ from experiments.training import main
 ROOT = Path(__file__).parents[1] / "experiments"
 # A folder of YAML has a package of the same name, at any depth; other folders hold launch files and the like.
 METHODS = sorted(path.parent.name for path in (ROOT.parent / "lightning_modules").glob("**/module.py"))
-CONFIGS = [path for method in METHODS for path in sorted((ROOT / method).glob("**/*.yaml"))]
+# What lies beside the configurations and is none: figures of the papers, and searches over a configuration's values.
+OTHERS = {"published.yaml", "sweep.yaml"}
+FILES = [path for method in METHODS for path in sorted((ROOT / method).glob("**/*.yaml"))]
+CONFIGS = [path for path in FILES if path.name not in OTHERS]
+SWEEPS = [path for path in FILES if path.name == "sweep.yaml"]
 OVERLAYS = sorted((ROOT / "overlays").glob("*.yaml"))
 # Big networks come from the network's caches; a test has neither.
 WITHOUT_DOWNLOADS = ["--model.weights", "random"]
@@ -30,6 +34,14 @@ def configured(path):
         else ["--config", str(path.parents[len(path.relative_to(ROOT).parts) - 2] / "tiny.yaml")]
     )
     return ["fit", *base, "--config", str(path)]
+
+
+def found(settings, key):
+    """Return what a dotted flag has set, `init_args` left out as on a command line."""
+    for part in key.split("."):
+        settings = settings.get("init_args", settings) if part not in settings else settings
+        settings = settings[part]
+    return settings
 
 
 @pytest.mark.parametrize("folder", METHODS)
@@ -58,6 +70,24 @@ def test_it_builds(path):
     cli = main([*configured(path), *WITHOUT_DOWNLOADS, *cpu, *plain], run=False)
     assert cli.model.method == path.relative_to(ROOT).parts[0]
     assert cli.trainer.max_steps > 0
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
+def test_a_sweep_gives_flags_that_a_fit_takes(path, capsys):
+    sweep = yaml.safe_load(path.read_text())
+    assert {"project", "method", "metric", "parameters", "command"} <= sweep.keys()
+    assert sweep["command"][:4] == ["${env}", "python", "-m", "experiments"]
+    assert sweep["command"][-1] == "${args}"
+    profile = sweep["command"][sweep["command"].index("--config") + 1]
+    values = {key: parameter["values"][-1] for key, parameter in sweep["parameters"].items()}
+    flags = [f"--{key}={value}" for key, value in values.items()]  # as W&B spells ${args}
+    with pytest.raises(SystemExit) as stop:
+        execute(["fit", "--config", str(ROOT.parent / profile), *flags, "--print_config"])
+    assert not stop.value.code
+    settings = yaml.safe_load(capsys.readouterr().out)
+    for key, value in values.items():
+        if key != "config":
+            assert found(settings, key) == value
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=name)

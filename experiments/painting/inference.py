@@ -19,6 +19,8 @@ from lightning_modules.shipped import PREFIX, checkpoint_file, painters
 
 FOLDER = Path(__file__).resolve().parents[1]
 DEVICES = ("auto", "cpu", "cuda", "mps")
+BESIDE_PROFILES = {"published", "sweep"}
+"""YAML files in a folder of profiles that are none."""
 REDRAWN = 0.6
 """How much of a content is redrawn where nobody says: what it shows stays, how it is drawn does not."""
 
@@ -128,8 +130,8 @@ def profile_of(method: str, profile: str) -> Path:
         ImpastoError: If there is none.
     """
     path = FOLDER / method / f"{profile}.yaml"
-    if not path.is_file():
-        known = sorted(found.stem for found in path.parent.glob("*.yaml"))
+    if not path.is_file() or profile in BESIDE_PROFILES:
+        known = sorted({found.stem for found in path.parent.glob("*.yaml")} - BESIDE_PROFILES)
         methods = sorted(found.parent.name for found in FOLDER.glob("*/tiny.yaml"))
         there = f"it has {', '.join(known)}" if known else f"there is no such method, only {', '.join(methods)}"
         raise ImpastoError(f"{method} has no profile '{profile}': {there}.")

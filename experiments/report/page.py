@@ -1,233 +1,177 @@
-"""The comparison of runs: one self-contained page, and the same table as CSV and Markdown."""
+"""The comparison of runs: one self-contained page, and its tables as CSV and Markdown."""
 
-import base64
-import csv
-import io
-import json
-import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader
 
-from experiments.report.curves import draw
-from experiments.runs.table import read_table
+from experiments.report.boards import Board, make_boards
+from experiments.report.curves import Line, draw
+from experiments.report.entries import NAMES, Entry, make_entries
+from experiments.report.gathering import Gathered, gather
+from experiments.report.pictures import make_gallery
+from experiments.report.published import Paper, measured_here, papers_of
+from experiments.report.records import RunRecord
+from experiments.report.text import MEANINGS, SYMBOLS, duration, number, spread, to_csv, to_markdown
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
+from lightning_modules.paths import shown
 
-T = TypeVar("T")
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4d7c0f")
-# Names that start so grow with quality; the others fall. Reference values, which no method can improve, get no mark.
-GROWING = ("deception", "ssim", "csd", "clip", "accuracy", "way", "panel")
-HIGHER = tuple(f"{stage}/{name}" for stage in ("val", "test") for name in GROWING)
-REFERENCES = ("_ceiling", "_floor", "_chance", "_untrained")
-STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names
-RECORDS = ("metrics.csv", "config.yaml", "summary.json")
-"""What is read of a run, apart from its samples."""
+FOLDER = Path(__file__).parent
 RESULTS = ("table.csv", "table.md", "index.html")
 """What a report consists of."""
-HIDDEN_SETTINGS = ("run_name", "runs_dir", "ckpt_path", "config", "profile", "seed_everything", "wandb")
+STAGES = {"val": "Validation", "test": "Test", "train": "Training"}
+"""What curves are called that begin so; the others are schedules."""
 
 
-@dataclass
-class RunRecord:
-    """What a run's folder says about it.
+@dataclass(frozen=True)
+class Report:
+    """What was written.
 
     Attributes:
-        label: Short name, unique in the report.
-        summary: The content of ``summary.json``; of a run that was killed, what its other files tell.
-        settings: Dotted key to value, from ``config.yaml``.
-        curves: Column to points, from ``metrics.csv``.
-        samples: The newest grid of pictures as a data URI.
-        samples_at: The iteration that drew it.
-        colour: CSS colour in the report.
+        page: Its path.
+        damaged: A sentence about each run that is left out.
     """
 
-    label: str
-    summary: dict[str, Any]
-    settings: dict[str, Any] = field(default_factory=dict)
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    samples: str | None = None
-    samples_at: int | None = None
-    colour: str = COLOURS[0]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Return the final metrics."""
-        metrics: dict[str, float] = self.summary.get("metrics", {})
-        return metrics
+    page: Path
+    damaged: list[str]
 
 
-def read_run(folder: Path) -> RunRecord:
-    """Read one run.
-
-    Raises:
-        ImpastoError: If the folder is not that of a run, or one of its records is not whole.
-    """
-    folder = folder.resolve()
-    table, config, summary_file = (folder / name for name in RECORDS)
-    if not (table.is_file() or summary_file.is_file()):
-        raise ImpastoError(f"{folder} is not a run: it has neither metrics.csv nor summary.json.")
-    curves = _record(table, read_table) or {}
-    settings = _record(config, _read_settings) or {}
-    summary = _record(summary_file, _read_summary)
-    if summary is None:
-        last = {key: points[-1][1] for key, points in curves.items() if key.startswith("val/")}
-        iterations = max((points[-1][0] + 1 for points in curves.values()), default=0)
-        summary = {"method": folder.parent.name, "metrics": last, "iterations": iterations, "device": "not finished"}
-    record = RunRecord(folder.name, summary, _flatten(settings), curves)
-    grids = sorted((folder / "samples").glob("*.png"))
-    if grids:
-        record.samples = f"data:image/png;base64,{base64.b64encode(grids[-1].read_bytes()).decode()}"
-        record.samples_at = int(grids[-1].stem) if grids[-1].stem.isdigit() else None
-    return record
-
-
-def _record(path: Path, read: Callable[[Path], T]) -> T | None:
-    """Read one of a run's files, if it is there, and say which one it was that cannot be read."""
-    if not path.is_file():
-        return None
-    try:
-        return read(path)
-    except (ValueError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ImpastoError(
-            f"{path} is damaged or breaks off ({reason}): move it away, and the report is made of what else is there."
-        ) from error
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise TypeError("no settings")
-    return settings
-
-
-def _read_summary(path: Path) -> dict[str, Any]:
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(summary, dict) or not isinstance(summary.get("method"), str):
-        raise TypeError("no method")
-    summary["metrics"] = {str(name): float(value) for name, value in summary.get("metrics", {}).items()}
-    return {"iterations": 0, "device": "unknown", **summary}
-
-
-def write_report(folders: Sequence[Path], out: Path) -> Path:
+def write_report(places: Sequence[str | Path], out: Path, api: Any = None) -> Report:
     """Compare runs.
 
     Args:
-        folders: The runs' folders, at least one.
+        places: As of `experiments.report.gathering.gather`, at least one.
         out: Folder that gets ``index.html``, ``table.csv`` and ``table.md``.
+        api: What stands for ``wandb.Api()``.
 
     Returns:
-        The page's path.
+        The page's path, and what could not be read.
 
     Raises:
-        ImpastoError: If a folder is not that of a run.
+        ImpastoError: If nothing can be read.
     """
-    runs = [read_run(folder) for folder in folders]
-    _label(runs)
-    rows = metric_rows(runs)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    page = environment.get_template("report.html").render(
-        title=f"{runs[0].summary['method']}: {runs[0].label}" if len(runs) == 1 else f"{len(runs)} runs compared",
-        runs=runs,
-        metrics=rows,
-        curves=_curves(runs),
-        settings=_settings(runs),
-    )
-    header = ["metric", *(run.label for run in runs)]
-    table = [[row["name"], *row["cells"]] for row in rows]
+    with TemporaryDirectory() as downloads:
+        found = gather([str(place) for place in places], Path(downloads), api)
+        if not (found.runs or found.evaluations):
+            raise ImpastoError(" ".join(found.damaged) or "There is no run to compare.")
+        entries = make_entries(found.runs, found.evaluations)
+        boards = make_boards(entries)
+        papers = papers_of(entries)
+        page = _render(entries, boards, papers, found)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "table.csv", _csv([header, *table]))
-    write_atomically(out / "table.md", _markdown(header, rows))
+    write_atomically(out / "table.csv", to_csv(boards))
+    write_atomically(out / "table.md", to_markdown(boards, papers))
     write_atomically(out / "index.html", page)
-    return out / "index.html"
+    return Report(out / "index.html", found.damaged)
 
 
-def metric_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return one row per metric: name, formatted cells, the indices of the best cells, direction and convention."""
-    rows = []
-    for name in sorted({name for run in runs for name in run.metrics}):
-        values = [run.metrics.get(name) for run in runs]
-        better = direction(name)
-        conventions = (run.summary.get("conventions", {}).get(name) for run in runs)
-        rows.append({
-            "name": name,
-            "cells": ["–" if value is None else f"{value:.4f}" for value in values],
-            "best": _best(values, better) if len(runs) > 1 else [],
-            "better": better,
-            "convention": next((text for text in conventions if text), ""),
-        })  # fmt: skip
-    return rows
+def _render(entries: Sequence[Entry], boards: Sequence[Board], papers: Sequence[Paper], found: Gathered) -> str:
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "spread": spread, "duration": duration, "shown": shown}
+    shared, own = _settings(entries)
+    return environment.get_template("report.html").render(
+        title=_title(entries),
+        style=(FOLDER / "report.css").read_text(encoding="utf-8"),
+        script=(FOLDER / "report.js").read_text(encoding="utf-8"),
+        symbols=SYMBOLS,
+        meanings=MEANINGS,
+        entries=entries,
+        boards=boards,
+        papers=papers,
+        here={paper.method: [measured_here(t, paper.method, boards) for t in paper.tables] for paper in papers},
+        paper_of={paper.method: paper for paper in papers},
+        gallery=make_gallery(entries),
+        curves=_curves(entries),
+        shared=shared,
+        own=own,
+        commands={entry.number: commands(entry) for entry in entries},
+        damaged=found.damaged,
+    )
 
 
-def direction(name: str) -> Literal["higher", "lower", "none"]:
-    """Say which values of a metric are better.
+def _title(entries: Sequence[Entry]) -> str:
+    if len(entries) == 1:
+        return f"{entries[0].label}: {entries[0].runs[0].name}" if entries[0].runs else entries[0].label
+    return f"{len(entries)} rows compared: {', '.join(dict.fromkeys(entry.method for entry in entries))}"
 
-    Examples:
-        >>> direction("val/deception_embedded"), direction("val/lpips_truth"), direction("val/deception_floor")
-        ('higher', 'lower', 'none')
+
+def commands(entry: Entry) -> list[tuple[str, str]]:
+    """Return what repeats each run and evaluation of a row: what it is, and the command line."""
+    runs = [(_name_of(run), command_of(run)) for run in entry.runs]
+    return runs + [(f"measured by {e.protocol.get('name', '?')}", e.command) for e in entry.evaluations if e.command]
+
+
+def command_of(run: RunRecord) -> str:
+    """Return the command line that repeats a run; of one that does not know it, its resolved settings."""
+    said = run.summary.get("command")
+    return str(said) if said else f"python -m experiments fit --config {Path(run.place) / 'config.yaml'}"
+
+
+def _name_of(run: RunRecord) -> str:
+    commit = run.summary.get("commit")
+    return f"{run.name}, at commit {commit}" if commit else run.name
+
+
+def _curves(entries: Sequence[Entry]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return groups of curves, the measurements first: what the group is, and for each quantity its name and SVG."""
+    names = {name for entry in entries for run in entry.runs for name in run.curves}
+    order = list(STAGES)
+
+    def stage(name: str) -> str:
+        prefix = name.partition("/")[0]
+        return STAGES.get(prefix, "Schedules and weights")
+
+    def rank(name: str) -> tuple[int, str]:
+        prefix = name.partition("/")[0]
+        return order.index(prefix) if prefix in order else len(order), name
+
+    groups = []
+    for title, members in groupby(sorted(names, key=rank), key=stage):
+        drawn = [(name, draw(name, _lines(name, entries))) for name in members]
+        groups.append((title, [(name, svg) for name, svg in drawn if svg]))
+    return [group for group in groups if group[1]]
+
+
+def _lines(name: str, entries: Sequence[Entry]) -> list[Line]:
+    return [
+        Line(_line_label(entry, run), run.curves[name], entry.colour, entry.dash)
+        for entry in entries
+        for run in entry.runs
+        if name in run.curves
+    ]
+
+
+def _line_label(entry: Entry, run: RunRecord) -> str:
+    return entry.label if len(entry.runs) == 1 else f"{entry.label}, seed {run.summary.get('seed')}"
+
+
+Settings = list[tuple[str, list[str]]]
+
+
+def _settings(entries: Sequence[Entry]) -> tuple[Settings, Settings]:
+    """Return the settings that differ: those that every row has, and those that some have.
+
+    Of a single row those of the model and its data.
     """
-    if STAND_INS.sub("", name).endswith(REFERENCES):
-        return "none"
-    return "higher" if name.startswith(HIGHER) else "lower"
+    rows = [entry.runs[0].settings if entry.runs else {} for entry in entries]
+    known = [row for row in rows if row]
+    shared: Settings = []
+    own: Settings = []
+    for name in sorted({name for row in known for name in row}):
+        values = [row.get(name) for row in rows]
+        everywhere = all(name in row for row in known)
+        differs = any(row.get(name) != known[0].get(name) for row in known) or not everywhere
+        wanted = differs if len(entries) > 1 else name.startswith(("model.", "data."))
+        if wanted and name.split(".")[0] not in NAMES:
+            cells = [_setting(name, value) if name in row else "–" for value, row in zip(values, rows, strict=True)]
+            (shared if everywhere else own).append((name, cells))
+    return shared, own
 
 
-def _best(values: Sequence[float | None], better: str) -> list[int]:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if better == "none" or not known:
-        return []
-    choose: Callable[[list[float]], float] = max if better == "higher" else min
-    return [index for index, value in enumerate(values) if value == choose(known)]
-
-
-def _label(runs: Sequence[RunRecord]) -> None:
-    names = [run.label for run in runs]
-    for index, run in enumerate(runs):
-        run.colour = COLOURS[index % len(COLOURS)]
-        if names.count(run.label) > 1 or len({other.summary["method"] for other in runs}) > 1:
-            run.label = f"{run.summary['method']}/{run.label}"
-
-
-def _curves(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
-    names = sorted({name for run in runs for name in run.curves}, key=lambda name: (not name.startswith("val/"), name))
-    colours = [run.colour for run in runs]
-    return [{"name": name, "svg": draw([run.curves.get(name, []) for run in runs], colours)} for name in names]
-
-
-def _settings(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return the settings that differ; of a single run those of the model and its data."""
-    rows = []
-    for name in sorted({name for run in runs for name in run.settings}):
-        values = [run.settings.get(name) for run in runs]
-        differs = any(value != values[0] for value in values)
-        wanted = differs if len(runs) > 1 else name.startswith(("model.", "data."))
-        if wanted and name.split(".")[0] not in HIDDEN_SETTINGS:
-            rows.append({"name": name, "cells": ["–" if value is None else str(value) for value in values]})
-    return rows
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        pairs = ((str(key), item) for key, item in value.items() if key != "init_args" or not isinstance(item, dict))
-        flat = {k: v for key, item in pairs for k, v in _flatten(item, f"{prefix}.{key}" if prefix else key).items()}
-        return flat | (_flatten(value["init_args"], prefix) if isinstance(value.get("init_args"), dict) else {})
-    return {prefix: value} if prefix else {}
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().replace("–", "")
-
-
-def _markdown(header: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' + ' ---: |' * (len(header) - 1)}"]
-    for row in rows:
-        cells = [f"**{cell}**" if index in row["best"] else cell for index, cell in enumerate(row["cells"])]
-        lines.append(f"| `{row['name']}` | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def _setting(name: str, value: Any) -> str:
+    return str(value).rpartition(".")[2] if name.endswith("class_path") else str(value)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -145,7 +146,10 @@ def test_a_runs_dir_that_is_a_file_is_one_sentence(stub_yaml, capsys):
 def test_records_are_closed_before_the_last_line(stub_yaml, capsys, monkeypatch):
     import wandb
 
-    monkeypatch.setattr("experiments.training.write_report", lambda *_: f"wandb runs: {wandb.run is not None}")
+    def write_report(*_):
+        return SimpleNamespace(page=f"wandb runs: {wandb.run is not None}")
+
+    monkeypatch.setattr("experiments.training.write_report", write_report)
     assert execute(["fit", "--config", str(stub_yaml), "--wandb", "offline", "--trainer.max_steps", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "report     wandb runs: False"
 

@@ -1,0 +1,126 @@
+"""Numbers as a reader sees them, and the tables as CSV and Markdown."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+
+from experiments.report.boards import Board, Cell, Row
+from experiments.report.published import Paper
+from experiments.report.records import Measurement
+
+SYMBOLS = {"best": "★", "tied": "≈", "leading": "☆", "": ""}
+MEANINGS = {
+    "best": "best: its interval is apart from all others",
+    "tied": "not told apart from the best: the intervals overlap",
+    "leading": "best value, but some have no interval, so another seed may change it",
+}
+HEADER = ("table", "row", "method", "profile", "seeds", "metric", "better", "mean", "low", "high", "deviation", "n",
+          "mark", "convention")  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """Return four significant digits, and no exponent where none is needed.
+
+    Examples:
+        >>> number(0.5), number(1234.56), number(0.00012345), number(-0.0), number(None)
+        ('0.5000', '1235', '0.0001234', '0.000', '–')
+    """
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value + 0.0:.0f}" if abs(value) >= 1000 else f"{value + 0.0:#.4g}"
+
+
+def duration(hours: float | None) -> str:
+    """Return a time in the units that it is counted in.
+
+    Examples:
+        >>> duration(72), duration(1.75), duration(0.2843), duration(0.01), duration(None)
+        ('72 h', '1 h 45 min', '17 min', '36 s', '–')
+    """
+    if hours is None:
+        return "–"
+    if hours < 1 / 30:
+        return f"{hours * 3600:.0f} s"
+    whole, minutes = divmod(round(hours * 60), 60)
+    return " ".join(filter(None, (f"{whole} h" if whole else "", f"{minutes} min" if minutes else "")))
+
+
+def spread(value: Measurement | None) -> str:
+    """Say how sure a value is: its deviation over seeds, or else its interval; nothing where neither is known."""
+    if value is None:
+        return ""
+    if value.deviation is not None:
+        return f"± {number(value.deviation)}, {value.n} seeds"
+    if value.low is not None and value.high is not None:
+        return f"{number(value.low)} to {number(value.high)}"
+    return ""
+
+
+def to_csv(boards: Sequence[Board]) -> str:
+    """Return every measurement in a line of its own, with all its digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for board in boards:
+        for row in board.rows:
+            writer.writerows(_lines(board, row))
+    return text.getvalue()
+
+
+def _lines(board: Board, row: Row) -> Iterator[list[object]]:
+    entry = row.entry
+    about = [board.title, row.label, entry.method, entry.profile, " ".join(map(str, entry.seeds))]
+    for column, cell in zip(board.columns, row.cells, strict=True):
+        if cell.value is not None:
+            value = cell.value
+            numbers = [value.mean, value.low, value.high, value.deviation, value.n]
+            yield [*about, column.key, column.better, *numbers, cell.mark, column.convention]
+
+
+def to_markdown(boards: Sequence[Board], papers: Sequence[Paper]) -> str:
+    """Return the tables as Markdown: what was measured first, then what the papers report."""
+    parts = [_measured(board) for board in boards]
+    if any(cell.mark for board in boards for row in board.rows for cell in row.cells):
+        parts.append("\n".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items()) + "\n")
+    for paper in papers:
+        parts.append(f"# Published, not measured here: {paper.title}\n\n<{paper.link}>\n")
+        for table in paper.tables:
+            header = ["method", *table.columns]
+            rows = [[f"**{_plain(r.method)}**" if r.own else _plain(r.method), *map(_published, r.values)]
+                    for r in table.rows]  # fmt: skip
+            parts.append(f"## {table.name}\n\n{table.caption}\n\n{_table(header, rows)}")
+    return "\n".join(parts)
+
+
+def _published(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _measured(board: Board) -> str:
+    if len(board.rows) == 1:
+        cells = board.rows[0].cells
+        header = ["metric", board.rows[0].label, "convention"]
+        rows = [[f"`{c.key}` {c.arrow}".strip(), _cell(cell), _plain(c.convention)]
+                for c, cell in zip(board.columns, cells, strict=True)]  # fmt: skip
+    else:
+        header = ["method", *(f"`{column.key}` {column.arrow}".strip() for column in board.columns)]
+        rows = [[_plain(row.label), *map(_cell, row.cells)] for row in board.rows]
+    return f"# {board.title}\n\n{board.note}\n\n{_table(header, rows)}"
+
+
+def _cell(cell: Cell) -> str:
+    value = " ".join(filter(None, (number(cell.value.mean if cell.value else None), SYMBOLS[cell.mark])))
+    sure = spread(cell.value)
+    return f"{f'**{value}**' if cell.mark == 'best' else value}{f' ({sure})' if sure else ''}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' + ' ---: |' * (len(header) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
