@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.report.pictures import read_grid
 from experiments.report.records import EVALUATION, Evaluation, RunRecord, is_run, read_evaluation, read_run
 from experiments.report.wandb_runs import ONLINE, find_log, read_offline, read_online
 from lightning_modules.errors import ImpastoError
@@ -84,7 +85,7 @@ def _is_any(folder: Path) -> bool:
 
 
 def _read_server(address: str, gathered: Gathered, downloads: Path, api: Any) -> None:
-    gathered.runs += read_online(address, downloads, api)
+    gathered.runs += [_checked(run) for run in read_online(address, downloads, api)]
 
 
 def _read(folder: Path, gathered: Gathered) -> None:
@@ -92,6 +93,13 @@ def _read(folder: Path, gathered: Gathered) -> None:
     if not is_run(folder) and (folder / EVALUATION).is_file():
         gathered.evaluations.append(read_evaluation(folder.resolve() / EVALUATION))
     elif log is not None and not is_run(folder):
-        gathered.runs.append(read_offline(log.resolve()))
+        gathered.runs.append(_checked(read_offline(log.resolve())))
     else:
-        gathered.runs.append(read_run(folder))
+        gathered.runs.append(_checked(read_run(folder)))
+
+
+def _checked(run: RunRecord) -> RunRecord:
+    """Return a run whose pictures can be read: later it would be too late to leave it out."""
+    if run.grid is not None:
+        read_grid(run.grid)
+    return run

@@ -186,5 +186,5 @@ def data_uri(image: Image.Image, side: int) -> str:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     data = io.BytesIO()
-    image.save(data, "JPEG", quality=QUALITY, subsampling=0, optimize=True)
+    image.save(data, "JPEG", quality=QUALITY, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

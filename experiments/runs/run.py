@@ -19,6 +19,10 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.shipped import PREFIX
 
 NAME_VARIABLE = "IMPASTO_RUN_NAME"
+BEGINNING = 15
+"""Seconds that W&B's server has to take a run; then it is recorded offline."""
+END = 30
+"""Seconds that it has to take what is left at a run's end; then that stays on disk."""
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
@@ -191,7 +195,7 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
     """Start a W&B run without ever asking or failing: where the server cannot be reached, the run is kept offline."""
     import wandb
 
-    quiet = wandb.Settings(init_timeout=30, silent=True, console="off")
+    quiet = wandb.Settings(init_timeout=BEGINNING, finish_timeout=END, silent=True, console="off")
     try:
         run = wandb.init(**settings, mode=mode, settings=quiet)  # type: ignore[arg-type]
     except (wandb.errors.Error, OSError) as error:
@@ -205,10 +209,17 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
 
 
 def disconnect(*, failed: bool = False) -> None:
-    """End W&B's run, if there is one, without its own words about it."""
+    """End W&B's run, if there is one, without its own words about it; a server that does not answer is not waited for."""
     wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=int(failed))
+    if wandb is None or wandb.run is None:
+        return
+    folder, online = Path(wandb.run.dir).parent, not wandb.run.offline
+    start = time.monotonic()
+    wandb.finish(exit_code=int(failed))
+    if online and time.monotonic() - start >= END:
+        print(
+            f"W&B has not taken all of the run within {END} s: `wandb sync {folder}` sends it once it can be reached."
+        )
 
 
 def _latest(folder: Path) -> str:

@@ -45,6 +45,7 @@ def test_summary_and_last_lines(tmp_path, capsys):
     assert written["metrics"] == {"val/x": 0.5}
     assert written["conventions"] == {"val/x": "how x is computed"}
     assert (written["method"], written["profile"], written["iterations"]) == ("stub", "tiny", 12)
+    assert written["command"].startswith("python -m experiments ")
     lines = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[-3:]]
     assert lines == [str(Path(tmp_path, name)) for name in ("checkpoints/best.ckpt", "metrics.csv", "summary.json")]
 

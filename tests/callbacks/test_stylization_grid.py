@@ -1,8 +1,11 @@
+import json
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from callbacks.stylization_grid import Sample, StylizationGrid, choose, draw_grid, titles_of
+from callbacks.stylization_grid import LAYOUT, Sample, StylizationGrid, choose, draw_grid, titles_of
 
 
 def picture(value, height=8, width=12):
@@ -109,3 +112,21 @@ def test_notes_stand_under_single_pictures_else_the_prompt_under_the_second(note
     assert drawn.shape == (3, 22 + 40 + 28, 2 * 66 + 6)
     captions = [drawn[:, 62:, left : left + 60] for left in (6, 72)]
     assert [float(caption.min()) < 1 for caption in captions] == inked
+
+
+def test_the_file_says_where_its_pictures_are(tmp_path):
+    grid, trainer = StylizationGrid(samples=2, cell=16), FakeTrainer(tmp_path)
+    validate(grid, trainer, [0, 1])
+    with Image.open(tmp_path / "samples/000040.png") as file:
+        layout, sheet = json.loads(file.text[LAYOUT]), file.convert("RGB")
+    assert layout["columns"] == {"content": "content", "style": "condition", "stylized": "stylized", "truth": "truth"}
+    assert [(row["artist"], row["prompt"], row["index"]) for row in layout["rows"]] == [
+        (0, "artist 0", 0),
+        (1, "artist 1", 1),
+    ]
+    for row, chosen in zip(layout["rows"], grid.chosen, strict=True):
+        for name, (left, top, right, bottom) in row["boxes"].items():
+            assert (right - left, bottom - top) == (16, 11)
+            shown = np.array(sheet.crop((left, top, right, bottom)))
+            whole = Image.fromarray(chosen.pictures[name].permute(1, 2, 0).numpy())
+            assert (shown == np.array(whole.resize((16, 11), Image.Resampling.LANCZOS))).all()
