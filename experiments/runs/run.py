@@ -209,7 +209,7 @@ def connect(settings: dict[str, Any], mode: str) -> Any:
 
 
 def disconnect(*, failed: bool = False) -> None:
-    """End W&B's run, if there is one, without its own words about it; a server that does not answer is not waited for."""
+    """End W&B's run, if there is one, without its own words about it, and without waiting for a server that is gone."""
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return

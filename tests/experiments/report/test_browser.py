@@ -20,7 +20,7 @@ def test_the_script_sorts_and_enlarges(trained, tmp_path):
     page.write_text(page.read_text().replace("</body>", f"{script}</script></body>"))
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
                f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout  # noqa: S603
     assert 'aria-sort="ascending"' in dom
     assert re.search(r'<dialog id="viewer"[^>]* open=""', dom)
     assert re.search(r'<img id="viewer-after" alt="stub_method tiny: \w"', dom)

@@ -1,6 +1,7 @@
 """Runs as W&B has them: an offline folder that W&B wrote, and a stand-in for its server's interface."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_damaged_log_is_one_sentence(recorded, tmp_path, content):
     log = find_log(next(recorded.glob("wandb/offline-run-*")))
     broken = tmp_path / log.name
     broken.write_bytes(log.read_bytes()[:40] if content is None else content)
-    with pytest.raises(ImpastoError, match="damaged|cannot be read"):
+    with pytest.raises(ImpastoError, match=r"damaged|cannot be read"):
         read_offline(broken)
 
 
@@ -81,8 +82,8 @@ class Server:
 
     @staticmethod
     def fetch(picture, root, name):
-        target = f"{root}/{name}"
-        __import__("pathlib").Path(target).parent.mkdir(parents=True, exist_ok=True)
+        target = Path(root, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, target)
 
 

@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(500, {"error": "no"})
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815
 
     def answer(self, status, content):
         body = json.dumps(content).encode()
