@@ -16,6 +16,8 @@ from PIL import Image
 
 from callbacks.stylization_grid import LAYOUT
 from experiments.report.entries import Entry
+from experiments.report.painted import read_painted
+from experiments.report.records import Evaluation
 from lightning_modules.errors import ImpastoError
 
 BUDGET = 11 * 2**20
@@ -85,6 +87,9 @@ def make_gallery(entries: Sequence[Entry], budget: int = BUDGET) -> Gallery:
     pairs: dict[str, Pair] = {}
     sheets = []
     for entry in entries:
+        for shown in (pair for evaluation in _first_of_each(entry) for pair in read_painted(evaluation)):
+            pair = pairs.setdefault(shown.key, Pair(shown.prompt, _given(shown.given)))
+            pair.painted.append(Shot(entry.label, shown.painted, entry))
         grid = next((run.grid for run in entry.runs if run.grid), None)
         if grid is None:
             continue
@@ -92,9 +97,21 @@ def make_gallery(entries: Sequence[Entry], budget: int = BUDGET) -> Gallery:
         if not rows:
             sheets.append(Shot(entry.label, sheet, entry))
         for key, given, painted, prompt in rows:
-            pair = pairs.setdefault(key, Pair(prompt, [Shot(title, image) for title, image in given]))
+            pair = pairs.setdefault(key, Pair(prompt, _given(given)))
             pair.painted += [Shot(_title(entry, name, painted), image, entry) for name, image in painted]
     return _encoded(_blocks(pairs.values()), sheets, budget)
+
+
+def _given(cells: Sequence[tuple[str, Image.Image]]) -> list[Shot]:
+    return [Shot(title, image) for title, image in cells]
+
+
+def _first_of_each(entry: Entry) -> list[Evaluation]:
+    """Return one evaluation a protocol: that of the first seed."""
+    found: dict[str, Evaluation] = {}
+    for evaluation in entry.evaluations:
+        found.setdefault(str(evaluation.protocol.get("sha256")), evaluation)
+    return list(found.values())
 
 
 Cells = list[tuple[str, Image.Image]]

@@ -10,7 +10,7 @@ from callbacks.stylization_grid import LAYOUT, Sample, describe_grid, draw_grid,
 from datamodules.images import write_image
 from experiments.report.entries import Entry
 from experiments.report.pictures import make_gallery, read_grid
-from experiments.report.records import RunRecord
+from experiments.report.records import Evaluation, RunRecord
 from lightning_modules.errors import ImpastoError
 
 CELL = 24
@@ -81,3 +81,26 @@ def test_a_grid_that_says_nonsense_of_itself_is_one_sentence(tmp_path, text):
     write_image(torch.zeros(3, 8, 8), tmp_path / "g.png", {LAYOUT: text})
     with pytest.raises(ImpastoError, match=r"g\.png is damaged"):
         read_grid(tmp_path / "g.png")
+
+
+def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
+    def evaluated(name, value, ids):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = ["id,stylized,content,artist,x"]
+        for number in ids:
+            for kind, shade in (("s", value), ("c", number)):
+                Image.new("RGB", (16, 12), (shade, shade, shade)).save(folder / f"{kind}{number}.png")
+            lines.append(f"{number},s{number}.png,c{number}.png,artist {number},0.5")
+        (folder / "evaluation.csv").write_text("\n".join(lines) + "\n")
+        said = Evaluation(name, name, {"name": "p", "sha256": "1"}, {}, {}, {}, None, "cpu", "", str(folder))
+        return Entry(name, [], [said])
+
+    one, other = evaluated("one", 200, range(24)), evaluated("other", 100, range(24))
+    (block,) = make_gallery([one, other]).blocks
+    assert block.titles == ["content", "one", "other"]
+    assert [pair.prompt for pair in block.pairs] == [f"artist {number}" for number in range(1, 24, 3)]
+    assert [grey(shot) for shot in block.pairs[0].given + block.pairs[0].painted] == pytest.approx([1, 200, 100], abs=1)
+    (tmp_path / "other/s1.png").unlink()
+    (tmp_path / "one/c4.png").write_bytes(b"no picture")
+    assert sum(len(block.pairs) for block in make_gallery([one, other]).blocks) == 8
