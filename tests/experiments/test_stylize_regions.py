@@ -107,6 +107,7 @@ def test_a_mask_that_is_missing_among_others_is_named(place, capsys):
     [
         (("--method", "clast"), "CLAST must be trained first: run `make train-clast`"),
         (("--method", "clast", "--profile", "huge"), "clast has no profile 'huge': it has "),
+        (("--method", "clast", "--profile", "published"), "clast has no profile 'published': it has "),
         (("--method", "clasp"), "there is no such method, only "),
         (("--method", "artist"), "ArtistClassification must be trained first"),
     ],
