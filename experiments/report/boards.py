@@ -108,7 +108,12 @@ def make_boards(entries: Sequence[Entry]) -> list[Board]:
         if any(run.metrics for run in entry.runs):
             validations.setdefault(_validation(entry), []).append(entry)
     boards = [_protocol_board(measured) for measured in protocols.values()]
-    return boards + [_validation_board(alike) for alike in validations.values()]
+    boards += [_validation_board(alike) for alike in validations.values()]
+    titles = [board.title for board in boards]
+    for number, board in enumerate(boards):
+        if titles.index(board.title) < number:
+            board.title = f"{board.title} ({titles[: number + 1].count(board.title)})"
+    return boards
 
 
 def _validation_board(entries: Sequence[Entry]) -> Board:
@@ -192,4 +197,5 @@ def _pictures(entry: Entry) -> str:
     side = settings.get("data.val_size") or settings.get("data.size")
     limit = settings.get("trainer.limit_val_batches")
     parts = [" and ".join(dict.fromkeys(sources)) or "own data", f"{side} px" if side else ""]
-    return ", ".join(filter(None, [*parts, f"first {limit} batches" if isinstance(limit, int) and limit > 1 else ""]))
+    first = f"first {limit} batches" if isinstance(limit, int) else ""  # a share of them is a float
+    return ", ".join(filter(None, [*parts, first]))

@@ -18,7 +18,11 @@ def test_only_what_saw_the_same_pictures_is_compared():
     assert [len(board.rows) for board in same] == [2]  # `size` is that of training's crops
     other = boards(run("a", {"val/x": 1.0}, **data), run("b", {"val/x": 2.0}, **{**data, "data.val_size": 256}))
     assert [len(board.rows) for board in other] == [1, 1]
-    assert other[0].title == "Validation: Art, 192 px"
+    assert [board.title for board in other] == ["Validation: Art, 192 px", "Validation: Art, 256 px"]
+    few = boards(run("a", {"val/x": 1.0}, **data), run("b", {"val/x": 2.0}, **data, **{"trainer.limit_val_batches": 2}))
+    assert few[1].title == "Validation: Art, 192 px, first 2 batches"
+    rest = boards(run("a", {"val/x": 1.0}, **data), run("b", {"val/x": 2.0}, **data, **{"data.content.root": "there"}))
+    assert [board.title for board in rest] == ["Validation: Art, 192 px", "Validation: Art, 192 px (2)"]
 
 
 def test_no_column_mixes_networks():
