@@ -1,10 +1,11 @@
 """The independent panel of a run: fitted on the paintings that the run trains with."""
 
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from datamodules.images import read_image
+from datamodules.records import Stored
+from datamodules.sources import OwnStyles
 from lightning_modules.weights import dinov2_installed, load_dinov2
 from metrics.extractors import DINOv2Features
 from metrics.panel import Panel, fit_panel
@@ -24,8 +25,9 @@ def make_panel(datamodule: Any, wanted: bool | None) -> Panel | None:
     if wanted is False or (wanted is None and not dinov2_installed()):
         return None
     list_paintings = getattr(getattr(datamodule, "style", None), "paintings", None)
-    paintings: dict[str, list[Path]] = defaultdict(list)
-    for painting in list_paintings("train") if list_paintings else ():
+    listed = list_paintings("train") if list_paintings else ()
+    paintings: dict[str, list[Stored]] = defaultdict(list)
+    for painting in () if isinstance(listed, OwnStyles) else listed:  # nobody knows whose those are
         paintings[painting.artist].append(painting.path)
     enough = {artist: paths for artist, paths in paintings.items() if len(paths) > 1}
     if len(enough) < 2:

@@ -7,7 +7,6 @@ matters, so the number of batches drawn is all the state there is, whatever the 
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -16,17 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from datamodules.orders import make_order
 from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch
 
 # Independent random streams of one seed.
-_ARTISTS, _ORDER, AUGMENTATION = range(3)
+_ARTISTS, _ORDER, AUGMENTATION, _PAINTINGS = range(4)
 
 Key = TypeVar("Key")
+Blocks = Sequence[int] | NDArray[np.int64] | None
 
 
 class Draw(NamedTuple):
-    """The key of one training sample; ``position`` numbers the samples of all batches and seeds the augmentation."""
+    """The key of one training sample; ``position`` numbers the samples of all batches and seeds the augmentation.
+
+    ``artist`` is an artist's label, or the number of a painting where each is a style of its own.
+    """
 
     position: int
     artist: int
@@ -56,19 +60,31 @@ class EndlessBatches(Sampler[list[Key]], Generic[Key]):
         seed: Non-negative.
         rank: This process.
         world_size: Number of processes.
+        blocks: Number of items of every block, where they lie in blocks; see `datamodules.orders.BlockOrder`.
+        lanes: Samples of a batch on all ranks together; of use with ``blocks`` alone.
 
     Attributes:
         start: Number of the batch that comes next.
     """
 
-    def __init__(self, items: int, *, batches_per_epoch: int, seed: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self,
+        items: int,
+        *,
+        batches_per_epoch: int,
+        seed: int,
+        rank: int,
+        world_size: int,
+        blocks: Blocks = None,
+        lanes: int = 1,
+    ) -> None:
         self.items = items
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.start = 0
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._order = make_order(items, [seed, _ORDER], blocks=blocks, lanes=lanes)
 
     def __len__(self) -> int:
         return self.batches_per_epoch
@@ -84,11 +100,7 @@ class EndlessBatches(Sampler[list[Key]], Generic[Key]):
 
     def item(self, position: int) -> int:
         """Return the item at a position of the endless stream of items."""
-        turn, place = divmod(position, self.items)
-        return int(self._order(turn)[place])
-
-    def _shuffled(self, turn: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, _ORDER, turn]).permutation(self.items)
+        return self._order.item(position)
 
 
 class ArtistBatches(EndlessBatches[Draw]):
@@ -108,6 +120,7 @@ class ArtistBatches(EndlessBatches[Draw]):
         seed: Non-negative.
         rank: This process.
         world_size: Number of processes.
+        blocks: Number of contents of every block, where they lie in blocks.
 
     Raises:
         ImpastoError: If the batch does not divide by its artists or by the ranks, or there are fewer artists than that.
@@ -125,9 +138,13 @@ class ArtistBatches(EndlessBatches[Draw]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        blocks: Blocks = None,
     ) -> None:
-        super().__init__(contents, batches_per_epoch=batches_per_epoch, seed=seed, rank=rank, world_size=world_size)
         _check_division(batch_size, artists_per_batch, world_size)
+        super().__init__(
+            contents, batches_per_epoch=batches_per_epoch, seed=seed, rank=rank, world_size=world_size,
+            blocks=blocks, lanes=batch_size,
+        )  # fmt: skip
         if artists_per_batch > len(paintings):
             raise ImpastoError(
                 f"artists_per_batch is {artists_per_batch}, but there are only {len(paintings)} artists: lower it, or "
@@ -150,6 +167,67 @@ class ArtistBatches(EndlessBatches[Draw]):
         share = self.batch_size // self.world_size
         return [
             Draw(first + place, int(artists[place // per_artist]), self.item(first + place))
+            for place in range(self.rank * share, (self.rank + 1) * share)
+        ]
+
+
+class PaintingBatches(EndlessBatches[Draw]):
+    """Batches of P paintings times K contents each, where every painting is a style of its own.
+
+    Both come in random order, none twice before all were seen, block by block where they lie in blocks. Ranks cut a
+    batch as those of `ArtistBatches` do.
+
+    Args:
+        paintings: Number of them.
+        contents: Number of contents.
+        batch_size: Samples of a batch on all ranks together, P * K.
+        paintings_per_batch: P, on all ranks together.
+        batches_per_epoch: Length of an epoch.
+        seed: Non-negative.
+        rank: This process.
+        world_size: Number of processes.
+        blocks: Number of contents of every block, where they lie in blocks.
+        painting_blocks: The same of paintings.
+
+    Raises:
+        ImpastoError: If the batch does not divide by its paintings or by the ranks.
+    """
+
+    def __init__(
+        self,
+        paintings: int,
+        contents: int,
+        *,
+        batch_size: int,
+        paintings_per_batch: int,
+        batches_per_epoch: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        blocks: Blocks = None,
+        painting_blocks: Blocks = None,
+    ) -> None:
+        _check_division(batch_size, paintings_per_batch, world_size)
+        super().__init__(
+            contents, batches_per_epoch=batches_per_epoch, seed=seed, rank=rank, world_size=world_size,
+            blocks=blocks, lanes=batch_size,
+        )  # fmt: skip
+        self._paintings = make_order(paintings, [seed, _PAINTINGS], blocks=painting_blocks, lanes=paintings_per_batch)
+        self.batch_size = batch_size
+        self.paintings_per_batch = paintings_per_batch
+
+    def batch(self, number: int) -> list[Draw]:
+        """Draw one batch, painting by painting, and return this rank's share of it.
+
+        Args:
+            number: Position in the endless stream, 0 for the first batch.
+        """
+        first, first_painting = number * self.batch_size, number * self.paintings_per_batch
+        per_painting, share = self.batch_size // self.paintings_per_batch, self.batch_size // self.world_size
+        return [
+            Draw(
+                first + place, self._paintings.item(first_painting + place // per_painting), self.item(first + place)
+            )
             for place in range(self.rank * share, (self.rank + 1) * share)
         ]
 

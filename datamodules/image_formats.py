@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from datamodules.records import Stored
+
 RASTER = ".bmp .dib .gif .jfif .jpe .jpeg .jpg .mpo .apng .png .qoi .tga .tif .tiff .webp .pbm .pgm .ppm .pnm"
 NEWER = ".avif .avifs .heic .heics .heif .heifs .hif .j2c .j2k .jp2 .jpc .jpf .jpx .jxl"
 RAW = ".3fr .arw .cr2 .cr3 .dng .erf .iiq .nef .nrw .orf .pef .raf .raw .rw2 .srw"
@@ -42,28 +44,29 @@ _EXTRAS = {
 }
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Stored) -> Image.Image:
     """Open a picture, with the package that its kind needs where Pillow alone does not know it.
 
     Raises:
         UnidentifiedImageError: If it is not known what kind of picture it is, if any.
         Exception: What Pillow's decoders raise on damaged files; that may be almost anything.
     """
+    source = path if isinstance(path, Path) else path.open()
     try:
-        return Image.open(path)
+        return Image.open(source)
     except UnidentifiedImageError:
         extra = _extra(path)
         if extra is None or not _installed(extra):
             raise
-        return Image.open(path)
+        return Image.open(source)
 
 
-def is_raw(path: Path) -> bool:
+def is_raw(path: Stored) -> bool:
     """Tell by its name whether a file comes from a camera's sensor; Pillow would show the small preview in it."""
     return path.suffix.lower() in RAW_SUFFIXES
 
 
-def refusal(path: Path, error: BaseException) -> str:
+def refusal(path: Stored, error: BaseException) -> str:
     """Say in one sentence why a picture cannot be read, and what to do.
 
     Args:
@@ -87,7 +90,7 @@ def refusal(path: Path, error: BaseException) -> str:
     return f"{path} is damaged or truncated ({reason}): replace or remove it."
 
 
-def _unknown(path: Path) -> str:
+def _unknown(path: Stored) -> str:
     extra = _extra(path)
     if extra is None:
         return f"{path} is not a picture, whatever its name says: convert it to PNG or JPEG."
@@ -96,7 +99,7 @@ def _unknown(path: Path) -> str:
     return f"{path} is {extra.kind}, which needs a package: pip install '{extra.package}', or convert it to JPEG."
 
 
-def _extra(path: Path) -> _Extra | None:
+def _extra(path: Stored) -> _Extra | None:
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(_JPEG_XL):

@@ -14,6 +14,7 @@ from datamodules.colours import Depth, ProfileError, UnknownColoursError, depth_
 from datamodules.folders import list_files
 from datamodules.image_formats import IMAGE_SUFFIXES, is_raw, open_image, refusal
 from datamodules.notes import note
+from datamodules.records import Stored
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing
 
@@ -25,7 +26,7 @@ class ImageReadError(ImpastoError):
     """A file that cannot be read as a picture; data sets skip it, commands stop with its message."""
 
 
-def read_image(path: Path | str) -> Tensor:
+def read_image(path: Stored | str) -> Tensor:
     """Read a picture as a person would see it.
 
     Applies the EXIF rotation, converts colours from the embedded profile to sRGB, scales other depths to 8 bits, lays
@@ -33,8 +34,8 @@ def read_image(path: Path | str) -> Tensor:
     which a note is made, colours are sRGB.
 
     Args:
-        path: A file in any format that Pillow decodes, or HEIC where pillow-heif is installed; the suffix does not
-            matter, except for those of cameras' raw files.
+        path: A file, or a record in one, in any format that Pillow decodes, or HEIC where pillow-heif is installed; the
+            suffix does not matter, except for those of cameras' raw files.
 
     Returns:
         ``(3, H, W)``, float32, RGB in [0, 1].
@@ -46,7 +47,7 @@ def read_image(path: Path | str) -> Tensor:
     return torch.from_numpy(read_pixels(path)).permute(2, 0, 1).float().div_(255.0)
 
 
-def read_pixels(path: Path | str, *, short_side: int | None = None) -> NDArray[np.uint8]:
+def read_pixels(path: Stored | str, *, short_side: int | None = None) -> NDArray[np.uint8]:
     """Read a picture as bytes: what :func:`read_image` returns before it becomes floats.
 
     Args:
@@ -60,7 +61,7 @@ def read_pixels(path: Path | str, *, short_side: int | None = None) -> NDArray[n
     Raises:
         ImageReadError: As in :func:`read_image`.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     upright, depth = _loaded(path, short_side)
     return np.array(_converted(upright, depth, path))
 
@@ -144,9 +145,10 @@ def _check_file(path: Path) -> None:
         raise ImageReadError(f"{path} is a camera's raw file: develop it to TIFF or JPEG.")
 
 
-def _loaded(path: Path, short_side: int | None = None) -> tuple[Image.Image, Depth]:
+def _loaded(path: Stored, short_side: int | None = None) -> tuple[Image.Image, Depth]:
     """Open, decode and turn a picture, whatever its kind; see `read_pixels`."""
-    _check_file(path)
+    if isinstance(path, Path):
+        _check_file(path)
     try:
         with open_image(path) as image:
             depth = depth_of(image)
@@ -156,6 +158,8 @@ def _loaded(path: Path, short_side: int | None = None) -> tuple[Image.Image, Dep
             return upright(image), depth
     except UnknownColoursError as error:
         raise ImageReadError(_unknown(path, error)) from error
+    except ImpastoError:  # the file that holds a record is missing or damaged: no picture to be skipped
+        raise
     except Exception as error:  # of damaged files, decoders complain in every way there is
         raise ImageReadError(refusal(path, error)) from error
 
@@ -168,7 +172,7 @@ def upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _converted(image: Image.Image, depth: Depth, path: Path) -> Image.Image:
+def _converted(image: Image.Image, depth: Depth, path: Stored) -> Image.Image:
     try:
         return to_srgb(image, depth, image.info.get("icc_profile"))
     except ProfileError as error:
@@ -178,7 +182,7 @@ def _converted(image: Image.Image, depth: Depth, path: Path) -> Image.Image:
         raise ImageReadError(_unknown(path, error)) from error
 
 
-def _unknown(path: Path, error: UnknownColoursError) -> str:
+def _unknown(path: Stored, error: UnknownColoursError) -> str:
     return f"{path} {error}: save it as 8-bit PNG."
 
 

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datamodules.images import ImageReadError, read_pixels
+from datamodules.records import Stored
 
 Pixels = NDArray[np.uint8]
 
@@ -27,13 +27,13 @@ class PictureStore:
     same file once.
 
     Args:
-        paths: Files; a position in this list is a picture's number.
+        paths: Files, or records in them; a position in this list is a picture's number.
         short_side: Shrink pictures to this short side, in pixels, as they are read; smaller ones stay as they are.
         keep: Keep what was read in memory.
     """
 
-    def __init__(self, paths: Sequence[Path], *, short_side: int | None = None, keep: bool = False) -> None:
-        self.paths = list(paths)
+    def __init__(self, paths: Sequence[Stored], *, short_side: int | None = None, keep: bool = False) -> None:
+        self.paths = paths
         self.short_side = short_side
         self._bad = torch.zeros(len(self.paths), dtype=torch.bool).share_memory_()
         self._kept: dict[int, Pixels] | None = {} if keep else None
@@ -45,6 +45,10 @@ class PictureStore:
     def unreadable(self) -> int:
         """Number of files that could not be read so far, in all processes."""
         return int(self._bad.sum())
+
+    def unreadable_paths(self) -> list[Stored]:
+        """Return the places of those files."""
+        return [self.paths[int(position)] for position in self._bad.nonzero()]
 
     def get(self, position: int) -> Pixels | None:
         """Read one picture.

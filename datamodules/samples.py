@@ -1,8 +1,7 @@
 """Data sets of samples: endless random ones for training, a fixed list of pairs for evaluation."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -10,7 +9,8 @@ from torch.utils.data import Dataset
 
 from datamodules.batches import AUGMENTATION, Draw, Sample
 from datamodules.pictures import PictureStore, Pixels, centre_crop, random_crop
-from datamodules.sources import Content, Painting
+from datamodules.records import Stored
+from datamodules.sources import Content, OwnStyles, Painting
 from lightning_modules.errors import ImpastoError
 
 Item = TypeVar("Item")
@@ -68,12 +68,12 @@ class TrainingSamples(Dataset[Sample]):
         """
         rng = np.random.default_rng([self.seed, AUGMENTATION, draw.position])
         content = self._content(draw.content)
-        artist, style, reference = self._two_paintings(draw.artist, rng)
+        artist, prompt, style, reference = self._two_paintings(draw.artist, rng)
         return Sample(
             content=self._cut(content, rng),
             style=self._cut(style, rng),
             artist=artist,
-            prompt=self.artists[artist],
+            prompt=prompt,
             number=draw.position,
             reference=self._cut(reference, rng),
             # Last: their number changes nothing of what was drawn before.
@@ -88,18 +88,50 @@ class TrainingSamples(Dataset[Sample]):
             raise ImpastoError(f"None of the {len(self.contents)} contents can be read: check the files.")
         return found[0]
 
-    def _two_paintings(self, wanted: int, rng: np.random.Generator) -> tuple[int, Pixels, Pixels]:
-        for step in range(len(self.artists)):  # one step, unless all paintings of an artist are broken
+    def _two_paintings(self, wanted: int, rng: np.random.Generator) -> tuple[int, str, Pixels, Pixels]:
+        for artist, prompt, works in self._candidates(wanted, rng):
+            found = _readable(self.paintings, works, 2)
+            if found:
+                return artist, prompt, found[0], found[-1]
+        raise ImpastoError(f"None of the {len(self.paintings)} paintings can be read: check the files.")
+
+    def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, str, Iterable[int]]]:
+        """Yield the artist whose turn it is, and others in case that all paintings of that one are broken."""
+        for step in range(len(self.artists)):
             artist = (wanted + step) % len(self.artists)
             works = self.works[artist]
-            found = _readable(self.paintings, (works[place] for place in rng.permutation(len(works))), 2)
-            if found:
-                return artist, found[0], found[-1]
-        raise ImpastoError(f"None of the {len(self.paintings)} paintings can be read: check the files.")
+            yield artist, self.artists[artist], (works[place] for place in rng.permutation(len(works)))
 
     def _cut(self, pixels: Pixels, rng: np.random.Generator) -> Pixels:
         crop = self.crop
         return random_crop(pixels, crop.size, rng, resize=crop.resize, scale=crop.scale, flip=crop.flip)
+
+
+class OwnStyleSamples(TrainingSamples):
+    """The same, where a draw names a painting, and every painting is a style of its own.
+
+    The other painting is the same one, cut anew: a second one would take as long to read as the first. An unreadable
+    painting is replaced by the next one.
+
+    Args:
+        contents: Photographs.
+        paintings: Paintings.
+        styles: What is known of each.
+        crop: How to cut contents and paintings.
+        seed: Of the augmentation, non-negative.
+        views: Number of further crops of the style picture in every sample.
+    """
+
+    def __init__(
+        self, contents: PictureStore, paintings: PictureStore, styles: OwnStyles, *, crop: Crop, seed: int, views: int
+    ) -> None:
+        super().__init__(contents, paintings, (), (), crop=crop, seed=seed, views=views)
+        self.styles = styles
+
+    def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, str, Iterable[int]]]:  # noqa: ARG002  nothing to draw
+        for step in range(len(self.styles)):
+            position = (wanted + step) % len(self.styles)
+            yield self.styles.label(position), self.styles[position].artist, (position,)
 
 
 class Pair(NamedTuple):
@@ -113,14 +145,14 @@ class Pair(NamedTuple):
         mask: A grey picture as large as the content, white where to paint; None paints everywhere.
     """
 
-    content: Path
+    content: Stored
     artist: int
-    style: Path
-    truth: Path | None = None
-    mask: Path | None = None
+    style: Stored
+    truth: Stored | None = None
+    mask: Stored | None = None
 
     @property
-    def files(self) -> list[Path]:
+    def files(self) -> list[Stored]:
         """All files that the pair needs."""
         return [path for path in (self.content, self.style, self.truth, self.mask) if path is not None]
 
@@ -139,7 +171,7 @@ class EvaluationSamples(Dataset[Sample]):
         self.pairs = list(pairs)
         self.artists = artists
         self.size = size
-        paths = sorted({path for pair in pairs for path in pair.files})
+        paths = sorted({path for pair in pairs for path in pair.files}, key=str)
         self._number = {path: number for number, path in enumerate(paths)}
         self.pictures = PictureStore(paths, short_side=size, keep=keep)
 
@@ -174,7 +206,7 @@ class EvaluationSamples(Dataset[Sample]):
             mask=None if pair.mask is None else readable[pair.mask][..., :1],
         )
 
-    def _picture(self, path: Path) -> Pixels | None:
+    def _picture(self, path: Stored) -> Pixels | None:
         pixels = self.pictures.get(self._number[path])
         return None if pixels is None else centre_crop(pixels, self.size)
 
@@ -218,6 +250,25 @@ def evaluation_pairs(
     if any(pair.mask is None for pair in pairs):
         pairs = [pair._replace(mask=None) for pair in pairs]
     return pairs
+
+
+def own_style_pairs(
+    contents: Sequence[Content], paintings: Sequence[Painting], *, pairs_per_content: int | None = None
+) -> list[Pair]:
+    """Pair contents with paintings of which each is a style of its own, taken in turn.
+
+    Args:
+        contents: The split's contents.
+        paintings: The split's paintings; a position in them is a label.
+        pairs_per_content: None takes every painting.
+    """
+    per_content = min(pairs_per_content or len(paintings), len(paintings))
+    turns = ((content, turn % len(paintings)) for turn, content in enumerate(_repeated(contents, per_content)))
+    return [Pair(content.path, label, paintings[label].path) for content, label in turns]
+
+
+def _repeated(contents: Sequence[Content], times: int) -> Iterator[Content]:
+    return (content for content in contents for _ in range(times))
 
 
 def spread(items: Sequence[Item], count: int | None) -> list[Item]:

@@ -1,4 +1,4 @@
-"""Where contents and paintings come from: folders on disk, described by a few YAML lines.
+"""Where contents and paintings come from: folders on disk, described by a few YAML lines; tables and shards beside.
 
 A content source lists photographs, a style source lists paintings with their artists; any of the one goes with any of
 the other. Where a painting has the title of a content of the same split, it is that content's paired truth.
@@ -9,13 +9,14 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from datamodules.folders import list_files, note_left_out
 from datamodules.images import is_image_name, list_images
 from datamodules.notes import note
+from datamodules.records import Stored
 from datamodules.splits import in_split
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed, identity, shown
@@ -27,23 +28,23 @@ Item = TypeVar("Item", bound="Filed")
 
 
 class Filed(Protocol):
-    """What lies in a file."""
+    """What lies in a file, or is a record in one."""
 
     @property
-    def path(self) -> Path:
-        """The file."""
+    def path(self) -> Stored:
+        """Its place."""
 
 
 class Content(NamedTuple):
     """A photograph; a painting with the same title and split shows the same scene.
 
     Attributes:
-        path: The file.
+        path: The file, or the record in one.
         title: What it shows.
         mask: A grey picture of the same proportions, white where it is to be painted.
     """
 
-    path: Path
+    path: Stored
     title: str
     mask: Path | None = None
 
@@ -51,9 +52,21 @@ class Content(NamedTuple):
 class Painting(NamedTuple):
     """A painting; ``artist`` is the name that prompts use."""
 
-    path: Path
+    path: Stored
     artist: str
     title: str
+
+
+class OwnStyles(Sequence[Painting]):
+    """Paintings of which each is a style of its own: nobody knows the painters, or there are far too many of them.
+
+    A data module then has no ``artists``, and its batches show every painting once in a turn. There may be millions:
+    an item is made when it is asked for.
+    """
+
+    @abstractmethod
+    def label(self, position: int) -> int:
+        """Return a number; paintings that belong together, such as those of one project, have it in common."""
 
 
 class ContentSource(ABC):
@@ -63,8 +76,8 @@ class ContentSource(ABC):
         """Download or generate what is missing; called in one process per machine."""
 
     @abstractmethod
-    def contents(self, split: Split) -> list[Content]:
-        """List the photographs of a split in a fixed order.
+    def contents(self, split: Split) -> Sequence[Content]:
+        """List the photographs of a split in a fixed order; see `datamodules.records.Blocked` for how they may lie.
 
         Raises:
             ImpastoError: If there are none, with what to do about it.
@@ -78,7 +91,7 @@ class StyleSource(ABC):
         """Download or generate what is missing; called in one process per machine."""
 
     @abstractmethod
-    def paintings(self, split: Split) -> list[Painting]:
+    def paintings(self, split: Split) -> Sequence[Painting]:
         """List the paintings of a split in a fixed order.
 
         Raises:
@@ -115,7 +128,7 @@ class ImageFolder(ContentSource):
         self.root = Path(root)
         self.val_root = Path(val_root) if val_root is not None else None
         self.test_root = Path(test_root) if test_root is not None else self.val_root
-        self.holdout = _checked_share(holdout)
+        self.holdout = checked_share(holdout)
         self.masks = Path(masks) if masks is not None else None
 
     def contents(self, split: Split) -> list[Content]:
@@ -132,11 +145,8 @@ class ImageFolder(ContentSource):
     def _own(self, everything: list[Content]) -> list[Content]:
         """Leave out what the roots of other splits hold, too."""
         roots = [root for root in {self.val_root, self.test_root} if root is not None]
-        others = {identity(content.path) for root in roots for content in self._list(root) if content.path.exists()}
-        if not others:
-            return everything
-        own = [item for item in everything if not item.path.exists() or identity(item.path) not in others]
-        return own or everything
+        others = {_own_identity(content.path) for root in roots for content in self._list(root)} - {None}
+        return [item for item in everything if _own_identity(item.path) not in others] or everything
 
     def _list(self, root: Path) -> list[Content]:
         masks = {} if self.masks is None else {_key(path, self.masks): path for path in _masks(self.masks)}
@@ -172,36 +182,22 @@ class WikiArt(StyleSource):
         self.root = Path(root)
         self.min_paintings = min_paintings
         self.artists = list(artists) if artists is not None else None
-        self.holdout = _checked_share(holdout)
+        self.holdout = checked_share(holdout)
         self.splits = Path(splits) if splits is not None else None
 
     def paintings(self, split: Split) -> list[Painting]:
         """List the paintings of a split, sorted by artist and title."""
-        chosen = self._chosen(paintings_by_artist(self.root))
-        if self.splits is not None:
-            return in_split(
-                [work for artist in sorted(chosen) for work in chosen[artist]], split, self.splits, self.root
-            )
-        listed: list[Painting] = []
-        for artist in sorted(chosen):
-            train, held_out = hold_out(chosen[artist], self.holdout)
-            listed += train if split == "train" else held_out
-        return listed
-
-    def _chosen(self, everyone: dict[str, list[Painting]]) -> dict[str, list[Painting]]:
-        if self.artists is not None:
-            wanted = {artist_name(artist).casefold(): artist for artist in self.artists}
-            known = {artist.casefold() for artist in everyone}
-            if missing := [artist for key, artist in wanted.items() if key not in known]:
-                raise ImpastoError(f"No paintings by {', '.join(missing)} under {self.root}: check the artists' names.")
-            everyone = {artist: works for artist, works in everyone.items() if artist.casefold() in wanted}
-        chosen = {artist: works for artist, works in everyone.items() if len(works) >= self.min_paintings}
+        everyone = paintings_by_artist(self.root)
+        chosen = choose_artists(everyone, self.artists, self.min_paintings, self.root)
         if not chosen:
             raise ImpastoError(
                 f"No artist under {self.root} has {self.min_paintings} paintings: lower min_paintings, or check that "
                 f"they lie in {self.root}/<artist>/<title>.jpg."
             )
-        return chosen
+        if self.splits is not None:
+            works = [work for artist in sorted(chosen) for work in chosen[artist]]
+            return in_split(works, split, self.splits, self.root)
+        return split_by_artist(chosen, split, self.holdout)
 
 
 class FewPaintings(StyleSource):
@@ -225,7 +221,7 @@ class FewPaintings(StyleSource):
         """Prepare the other source."""
         self.source.prepare()
 
-    def paintings(self, split: Split) -> list[Painting]:
+    def paintings(self, split: Split) -> Sequence[Painting]:
         """List the paintings of a split, sorted by artist and title."""
         everything = self.source.paintings(split)
         keep = {artist_name(artist).casefold(): count for artist, count in self.keep.items()}
@@ -289,6 +285,32 @@ class ProceduralArt(ContentSource, StyleSource):
         return [painting for artist in sorted(by_artist) for painting in by_artist[artist]]
 
 
+def choose_artists(
+    everyone: dict[str, list[Painting]], artists: Sequence[str] | None, min_paintings: int, root: Path
+) -> dict[str, list[Painting]]:
+    """Keep some artists: those named, if any are, with a least number of paintings.
+
+    Raises:
+        ImpastoError: If one that is named has none.
+    """
+    if artists is not None:
+        wanted = {artist_name(artist).casefold(): artist for artist in artists}
+        known = {artist.casefold() for artist in everyone}
+        if missing := [artist for key, artist in wanted.items() if key not in known]:
+            raise ImpastoError(f"No paintings by {', '.join(missing)} under {root}: check the artists' names.")
+        everyone = {artist: works for artist, works in everyone.items() if artist.casefold() in wanted}
+    return {artist: works for artist, works in everyone.items() if len(works) >= min_paintings}
+
+
+def split_by_artist(by_artist: dict[str, list[Painting]], split: Split, holdout: float) -> list[Painting]:
+    """List a split's paintings, a share of every artist's being held out of training."""
+    listed: list[Painting] = []
+    for artist in sorted(by_artist):
+        train, held_out = hold_out(by_artist[artist], holdout)
+        listed += train if split == "train" else held_out
+    return listed
+
+
 def artist_name(folder: str) -> str:
     """Turn a folder's name into the name that prompts use.
 
@@ -333,6 +355,11 @@ def _title(path: Path) -> str:
     return composed(path.stem)
 
 
+def _own_identity(path: Stored) -> Hashable:
+    """Return what is equal for one file under several names; None for a record, and where there is nothing."""
+    return identity(path) if isinstance(path, Path) and path.exists() else None
+
+
 def _masks(folder: Path) -> list[Path]:
     return list_images(folder, aliases=True)  # they are searched by name, and one mask may serve several contents
 
@@ -341,7 +368,12 @@ def _key(path: Path, root: Path) -> str:
     return composed(path.relative_to(root).with_suffix("").as_posix())
 
 
-def _checked_share(share: float) -> float:
+def checked_share(share: float) -> float:
+    """Return a share in [0, 1) that is held out.
+
+    Raises:
+        ImpastoError: If it is none.
+    """
     if not 0 <= share < 1:
         raise ImpastoError(f"holdout is a share in [0, 1), got {share}: 0.05 holds one in twenty pictures out.")
     return share
@@ -365,6 +397,6 @@ def _take(items: list[Item], positions: Iterable[int]) -> list[Item]:
     return [items[position] for position in positions]
 
 
-def _name_hash(path: Path) -> bytes:
+def _name_hash(path: Stored) -> bytes:
     name = composed(f"{path.parent.name}/{path.name}")
     return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()

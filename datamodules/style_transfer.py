@@ -2,17 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from datamodules.batches import ArtistBatches, ResumableLoader, Sample, worker_options
+from datamodules.batches import ArtistBatches, PaintingBatches, ResumableLoader, Sample, worker_options
 from datamodules.pictures import PictureStore, UnreadablePictureWarning
-from datamodules.samples import Crop, EvaluationSamples, TrainingSamples, evaluation_pairs, spread
-from datamodules.sources import ContentSource, ProceduralArt, Split, StyleSource
+from datamodules.records import Stored, blocks_of
+from datamodules.samples import (
+    Crop,
+    EvaluationSamples,
+    OwnStyleSamples,
+    TrainingSamples,
+    evaluation_pairs,
+    own_style_pairs,
+    spread,
+)
+from datamodules.sources import ContentSource, Filed, OwnStyles, ProceduralArt, Split, StyleSource
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import write_atomically
 
 SMALLEST = 16
 """Side of pictures in pixels: encoders halve them four times."""
@@ -120,7 +130,9 @@ class StyleTransferDataModule(LightningDataModule):
         Raises:
             ImpastoError: If a source holds no readable picture.
         """
-        self.artists = tuple(sorted({painting.artist for painting in self.style.paintings("train")}))
+        paintings = self.style.paintings("train")
+        named = not isinstance(paintings, OwnStyles)
+        self.artists = tuple(sorted({painting.artist for painting in paintings})) if named else ()
         if stage in {None, "fit"} and self._train is None:
             self._train = self._training_samples()
         wanted: tuple[tuple[Split, set[str | None]], ...] = (
@@ -136,19 +148,25 @@ class StyleTransferDataModule(LightningDataModule):
         samples = self._train
         if samples is None:
             raise ImpastoError("The training data is not set up: call setup('fit') first.")
+        return ResumableLoader(samples, self._batches(samples), workers=self.workers)
+
+    def _batches(self, samples: TrainingSamples) -> ArtistBatches | PaintingBatches:
         rank, world_size = self._place()
-        batches = ArtistBatches(
-            [len(works) for works in samples.works],
-            len(samples.contents),
-            batch_size=self.batch_size,
-            artists_per_batch=self.artists_per_batch,
-            batches_per_epoch=self.batches_per_epoch or max(1, len(samples.contents) // self.batch_size),
-            power=self.artist_power,
-            seed=self.seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        return ResumableLoader(samples, batches, workers=self.workers)
+        shared: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "batches_per_epoch": self.batches_per_epoch or max(1, len(samples.contents) // self.batch_size),
+            "seed": self.seed,
+            "rank": rank,
+            "world_size": world_size,
+            "blocks": blocks_of(samples.contents.paths),
+        }
+        contents, per_batch = len(samples.contents), self.artists_per_batch
+        if isinstance(samples, OwnStyleSamples):
+            blocks = blocks_of(samples.styles)
+            paintings = len(samples.styles)
+            return PaintingBatches(paintings, contents, paintings_per_batch=per_batch, painting_blocks=blocks, **shared)
+        counts = [len(works) for works in samples.works]
+        return ArtistBatches(counts, contents, artists_per_batch=per_batch, power=self.artist_power, **shared)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return this rank's share of the validation pairs."""
@@ -169,12 +187,20 @@ class StyleTransferDataModule(LightningDataModule):
         return sum(store.unreadable for store in self._stores())
 
     def teardown(self, stage: str) -> None:  # noqa: ARG002  Lightning's signature
-        """Say once more how many files were skipped, where it is not lost among the progress."""
+        """Say once more how many files were skipped, and list them in the run's folder, each rank those it met."""
+        folder = None if self.trainer is None else self.trainer.log_dir  # asks every rank
         if self.unreadable:
+            if folder is not None:
+                self._list_unreadable(Path(folder))
             total = sum(len(store) for store in self._stores())
             rank_zero_warn(
                 f"Skipped {self.unreadable} unreadable of {total} pictures.", category=UnreadablePictureWarning
             )
+
+    def _list_unreadable(self, folder: Path) -> None:
+        rank = self._place()[0]
+        paths = sorted({str(path) for store in self._stores() for path in store.unreadable_paths()})
+        write_atomically(folder / ("unreadable.txt" if rank == 0 else f"unreadable-{rank}.txt"), "\n".join(paths) + "\n")
 
     def _stores(self) -> list[PictureStore]:
         stores = [samples.pictures for samples in self._evaluation.values()]
@@ -185,40 +211,44 @@ class StyleTransferDataModule(LightningDataModule):
 
     def _training_samples(self) -> TrainingSamples:
         contents, paintings = self.content.contents("train"), self.style.paintings("train")
+        stores = self._store(contents), self._store(paintings)
+        cutting: dict[str, Any] = {"crop": self.crop, "seed": self.seed, "views": self.style_views}
+        if isinstance(paintings, OwnStyles):
+            return OwnStyleSamples(*stores, paintings, **cutting)
         label = {name: number for number, name in enumerate(self.artists)}
         works: list[list[int]] = [[] for _ in self.artists]
         for position, painting in enumerate(paintings):
             works[label[painting.artist]].append(position)
-        return TrainingSamples(
-            self._store([content.path for content in contents]),
-            self._store([painting.path for painting in paintings]),
-            works,
-            self.artists,
-            crop=self.crop,
-            seed=self.seed,
-            views=self.style_views,
-        )
+        return TrainingSamples(*stores, works, self.artists, **cutting)
 
-    def _store(self, paths: Sequence[Path]) -> PictureStore:
-        store = PictureStore(paths, short_side=self.crop.resize, keep=self.cache_in_memory)
+    def _store(self, items: Sequence[Filed]) -> PictureStore:
+        store = PictureStore(_Places(items), short_side=self.crop.resize, keep=self.cache_in_memory)
         if self.cache_in_memory:
             store.read_all()
         if store.first_readable() is None:
-            raise ImpastoError(f"None of the {len(store)} pictures such as {paths[0]} can be read: check the files.")
+            raise ImpastoError(
+                f"None of the {len(store)} pictures such as {items[0].path} can be read: check the files."
+            )
         return store
 
     def _evaluation_samples(self, split: Split) -> EvaluationSamples:
-        pairs = evaluation_pairs(
-            spread(self.content.contents(split), self.val_contents),
-            self.style.paintings(split),
-            self.style.paintings("train"),
-            self.artists,
-            pairs_per_content=self.pairs_per_content,
-            seed=self.seed,
-        )
+        contents = spread(self.content.contents(split), self.val_contents)
+        paintings, names = self.style.paintings(split), self.artists
+        if isinstance(paintings, OwnStyles):
+            pairs = own_style_pairs(contents, paintings, pairs_per_content=self.pairs_per_content)
+            names = tuple(painting.artist for painting in paintings)
+        else:
+            pairs = evaluation_pairs(
+                contents,
+                paintings,
+                self.style.paintings("train"),
+                names,
+                pairs_per_content=self.pairs_per_content,
+                seed=self.seed,
+            )
         if not pairs:
             raise ImpastoError(f"The {split} split has no painting that shows another scene than its contents.")
-        return EvaluationSamples(pairs, self.artists, size=self.val_size, keep=self.cache_in_memory)
+        return EvaluationSamples(pairs, names, size=self.val_size, keep=self.cache_in_memory)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         samples = self._evaluation.get(split)
@@ -230,6 +260,28 @@ class StyleTransferDataModule(LightningDataModule):
             sampler = DistributedSampler(samples, world_size, rank, shuffle=False)
         batch_size = self.val_batch_size or max(1, self.batch_size // world_size)
         return DataLoader(samples, batch_size, sampler=sampler, **worker_options(self.workers))
+
+
+class _Places(Sequence[Stored]):
+    """Where items are; a place is looked up when it is asked for, of which there may be millions."""
+
+    def __init__(self, items: Sequence[Filed]) -> None:
+        self._items = items
+        self.blocks = blocks_of(items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, position: int) -> Stored: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Stored]: ...
+
+    def __getitem__(self, position: int | slice) -> Stored | Sequence[Stored]:
+        if isinstance(position, slice):
+            return [item.path for item in self._items[position]]
+        return self._items[position].path
 
 
 class ProceduralArtDataModule(StyleTransferDataModule):

@@ -7,7 +7,7 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch.utils.data import Dataset
 
-from datamodules.batches import ArtistBatches, ResumableLoader, Sample, collate
+from datamodules.batches import ArtistBatches, PaintingBatches, ResumableLoader, Sample, collate
 from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch
 
@@ -69,6 +69,37 @@ def test_impossible_batches_are_explained():
         _batches(batch_size=7)
     with pytest.raises(ImpastoError, match="only 4 artists"):
         _batches(batch_size=10, artists_per_batch=5)
+
+
+def _painting_batches(**changes):
+    options = {"batch_size": 6, "paintings_per_batch": 3, "batches_per_epoch": 5, "seed": 1, "blocks": [4, 5, 3]}
+    return PaintingBatches(9, 12, **options | {"painting_blocks": [2, 4, 3]} | changes)
+
+
+def test_paintings_and_contents_come_without_repetition_until_all_were_seen():
+    stream = _painting_batches()
+    draws = [stream.batch(number) for number in range(6)]
+    for first in (0, 3):
+        paintings = [draw.artist for batch in draws[first : first + 3] for draw in batch]
+        assert paintings[0::2] == paintings[1::2]  # K = 2 contents for every painting
+        assert sorted(paintings[0::2]) == list(range(9))
+    for first in (0, 2, 4):
+        assert sorted(draw.content for batch in draws[first : first + 2] for draw in batch) == list(range(12))
+    assert [draw.position for batch in draws for draw in batch] == list(range(36))
+
+
+@pytest.mark.parametrize("world_size", [3, 6])
+def test_ranks_share_what_one_process_reads_of_paintings(world_size):
+    ranks = [_painting_batches(rank=rank, world_size=world_size) for rank in range(world_size)]
+    for number in range(10):
+        assert [draw for rank in ranks for draw in rank.batch(number)] == _painting_batches().batch(number)
+
+
+def test_contents_in_blocks_change_nothing_of_the_artists():
+    lying, anywhere = _batches(blocks=[5, 7]), _batches()
+    for number in range(4):
+        assert [draw.artist for draw in lying.batch(number)] == [draw.artist for draw in anywhere.batch(number)]
+    assert [draw.content for draw in lying.batch(0)] != [draw.content for draw in anywhere.batch(0)]
 
 
 class _Echo(Dataset):
