@@ -225,9 +225,7 @@ class PaintingBatches(EndlessBatches[Draw]):
         first, first_painting = number * self.batch_size, number * self.paintings_per_batch
         per_painting, share = self.batch_size // self.paintings_per_batch, self.batch_size // self.world_size
         return [
-            Draw(
-                first + place, self._paintings.item(first_painting + place // per_painting), self.item(first + place)
-            )
+            Draw(first + place, self._paintings.item(first_painting + place // per_painting), self.item(first + place))
             for place in range(self.rank * share, (self.rank + 1) * share)
         ]
 

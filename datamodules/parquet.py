@@ -268,9 +268,7 @@ def _read(read: Callable[[], Any], path: Path) -> Any:
         return read()
     except (OSError, arrow().ArrowException) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ImpastoError(
-            f"The Parquet file {path} is damaged or truncated ({reason}): download it again."
-        ) from error
+        raise ImpastoError(f"The Parquet file {path} is damaged or truncated ({reason}): download it again.") from error
 
 
 def _bytes_column(file: Any, image: str) -> str:

@@ -5,9 +5,8 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ def write_shards(
         manifest: Parquet file with the columns ``key`` and ``kept``; without it all pictures are kept.
         group: Column of the archive's tables that names what belongs together, such as a project or an author.
         chunk_bytes: Most bytes of a chunk, unless one picture has more.
-        workers: Processes.
+        workers: Archive shards at a time.
         progress: Called with the number of shards done, and of all.
 
     Returns:
@@ -80,7 +79,9 @@ def write_shards(
     if kept is not None:
         tasks = [task for task in tasks if task.kept]
         if strangers := sorted(kept.keys() - {path.stem for path in archives}):
-            raise ImpastoError(f"{manifest} names the shard {strangers[0]}, which {archive} lacks: take its own archive.")
+            raise ImpastoError(
+                f"{manifest} names the shard {strangers[0]}, which {archive} lacks: take its own archive."
+            )
     (out / CHUNKS).unlink(missing_ok=True)  # what lies there is read again when all of it is of this run
     for done, _ in enumerate(_all(tasks, workers), 1):
         progress(done, len(tasks))
@@ -109,11 +110,8 @@ def _kept(manifest: Path) -> dict[str, frozenset[str]]:
 def _all(tasks: list[_Task], workers: int) -> Iterator[None]:
     missing = [task for task in tasks if not _is_done(task)]
     yield from (None for _ in range(len(tasks) - len(missing)))
-    if workers <= 1 or len(missing) <= 1:
-        yield from (_write(task) for task in missing)
-        return
     with ExitStack() as stack:
-        pool = stack.enter_context(ProcessPoolExecutor(min(workers, len(missing)), get_context("forkserver")))
+        pool = stack.enter_context(ThreadPoolExecutor(workers))  # reading, hashing and writing hold no lock of Python
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # an error ends the rest
         yield from (future.result() for future in as_completed([pool.submit(_write, task) for task in missing]))
 
@@ -217,7 +215,9 @@ def _join(out: Path, tasks: list[_Task], chunk_bytes: int) -> None:
         table = pa.parquet.read_table(task.part)
         own = json.loads(table.schema.metadata[b"impasto"])["chunks"]
         shifted = pa.compute.add(table["chunk"], pa.scalar(len(chunks), pa.int32()))
-        tables.append(table.set_column(table.schema.get_field_index("chunk"), "chunk", shifted).replace_schema_metadata())
+        tables.append(
+            table.set_column(table.schema.get_field_index("chunk"), "chunk", shifted).replace_schema_metadata()
+        )
         chunks += [(name, size, count) for name, size, count in own]
     if not chunks:
         raise ImpastoError(f"Nothing was kept for {out}: the archive holds no picture that is wanted.")
@@ -235,7 +235,7 @@ def _save(rows: dict[str, list[Any]], known: dict[str, Any], path: Path) -> None
 
 
 def default_workers() -> int:
-    """Return the number of processes that a machine's cores can keep busy."""
+    """Return the number of archive shards at a time that a machine's cores can keep up with."""
     return min(8, os.cpu_count() or 1)
 
 
