@@ -1,7 +1,9 @@
 """The independent panel of a run: fitted on the paintings that the run trains with."""
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 from datamodules.images import read_image
 from datamodules.records import Stored
@@ -33,4 +35,4 @@ def make_panel(datamodule: Any, wanted: bool | None) -> Panel | None:
     if len(enough) < 2:
         return None
     extractor = DINOv2Features(load_dinov2(), getattr(datamodule, "val_size", None))
-    return fit_panel(extractor, enough, lambda path: read_image(path)[None])
+    return fit_panel(extractor, cast("Mapping[str, Sequence[Path]]", enough), lambda path: read_image(path)[None])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from datamodules.captions import Captioned, list_captioned, require_captions
+from datamodules.records import Stored
 from datamodules.sources import Painting, ProceduralArt, Split, artist_name, hold_out
 from lightning_modules.errors import ImpastoError
 
@@ -17,13 +18,13 @@ class Example(NamedTuple):
     """A picture of a style.
 
     Attributes:
-        path: The file.
+        path: The file, or the record in one.
         key: Its name, without suffix.
         caption: What it shows.
         negative: The same shown without the style; in training only.
     """
 
-    path: Path
+    path: Stored
     key: str
     caption: str
     negative: Path | None = None

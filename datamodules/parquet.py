@@ -5,6 +5,7 @@ import os
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -212,10 +213,10 @@ class ParquetReader:
         """Return a name for every picture: that of the file that it was, or its row."""
         found: list[str] = []
         for path in self.files:
-            table = _read(lambda path=path: _opened(path).read(columns=[f"{self.image}.path"], use_threads=False), path)
-            own = table[self.image].to_pylist() if table.num_columns else [None] * _opened(path).metadata.num_rows
-            given = [row.get("path") if isinstance(row, dict) else None for row in own]
-            found += [name or f"row {number}" for number, name in enumerate(given)]
+            file = _opened(path)
+            table = _read(partial(file.read, columns=[f"{self.image}.path"], use_threads=False), path)
+            own = table[self.image].to_pylist() if table.num_columns else [{}] * file.metadata.num_rows
+            found += [(row or {}).get("path") or f"row {number}" for number, row in enumerate(own)]
         return found
 
     def _group(self, group: int) -> Any:

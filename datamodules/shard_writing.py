@@ -80,7 +80,7 @@ def write_shards(
         tasks = [task for task in tasks if task.kept]
         if strangers := sorted(kept.keys() - {path.stem for path in archives}):
             raise ImpastoError(
-                f"{manifest} names the shard {strangers[0]}, which {archive} lacks: take its own archive."
+                f"{manifest} names {strangers[0]}.tar, which {archive} lacks: take its own archive."
             )
     (out / CHUNKS).unlink(missing_ok=True)  # what lies there is read again when all of it is of this run
     for done, _ in enumerate(_all(tasks, workers), 1):
@@ -96,7 +96,8 @@ def _kept(manifest: Path) -> dict[str, frozenset[str]]:
         table = pa.parquet.read_table(manifest, columns=["shard", "key", "kept"])
     except (OSError, pa.ArrowException) as error:
         raise ImpastoError(
-            f"The manifest {manifest} cannot be read ({_line(error)}): give the Parquet file that `impasto curate` wrote."
+            f"The manifest {manifest} cannot be read ({_line(error)}): give the Parquet file that `impasto curate` "
+            "wrote."
         ) from error
     found: dict[str, set[str]] = {}
     for shard, key, kept in zip(*(table[name].to_pylist() for name in ("shard", "key", "kept")), strict=True):
@@ -151,22 +152,28 @@ def _pictures(task: _Task) -> Iterator[tuple[str, bytes]]:
     """Yield keys and bytes of the pictures to keep."""
     found = set()
     try:
-        with tarfile.open(task.archive) as tar:
-            for member in tar:
-                key = Path(member.name).stem
-                if member.isfile() and is_image_name(member.name) and (task.kept is None or key in task.kept):
-                    found.add(key)
-                    yield key, tar.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
+        for key, picture in _members(task.archive, task.kept):
+            found.add(key)
+            yield key, picture
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ImpastoError(
-            f"The archive shard {task.archive} is damaged or truncated ({_line(error)}): delete it with its tables, and "
-            "prepare the archive again."
+            f"The archive shard {task.archive} is damaged or truncated ({_line(error)}): delete it with its tables, "
+            "and prepare the archive again."
         ) from error
     if lost := sorted((_stored(task) if task.kept is None else task.kept) - found):
         raise ImpastoError(
-            f"{task.archive} lacks {len(lost)} pictures that its table or the manifest names, first {lost[0]}: delete it "
-            "with its tables, prepare the archive again, and curate it again."
+            f"{task.archive} lacks {len(lost)} pictures that its table or the manifest names, first {lost[0]}: delete "
+            "it with its tables, prepare the archive again, and curate it again."
         )
+
+
+def _members(archive: Path, kept: frozenset[str] | None) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            key = Path(member.name).stem
+            file = tar.extractfile(member) if is_image_name(member.name) and (kept is None or key in kept) else None
+            if file is not None:
+                yield key, file.read()
 
 
 def _stored(task: _Task) -> frozenset[str]:
@@ -214,9 +221,10 @@ def _join(out: Path, tasks: list[_Task], chunk_bytes: int) -> None:
     for task in tasks:
         table = pa.parquet.read_table(task.part)
         own = json.loads(table.schema.metadata[b"impasto"])["chunks"]
+        place = table.schema.get_field_index("chunk")
         shifted = pa.compute.add(table["chunk"], pa.scalar(len(chunks), pa.int32()))
         tables.append(
-            table.set_column(table.schema.get_field_index("chunk"), "chunk", shifted).replace_schema_metadata()
+            table.set_column(place, "chunk", shifted).replace_schema_metadata()
         )
         chunks += [(name, size, count) for name, size, count in own]
     if not chunks:

@@ -200,9 +200,8 @@ class StyleTransferDataModule(LightningDataModule):
     def _list_unreadable(self, folder: Path) -> None:
         rank = self._place()[0]
         paths = sorted({str(path) for store in self._stores() for path in store.unreadable_paths()})
-        write_atomically(
-            folder / ("unreadable.txt" if rank == 0 else f"unreadable-{rank}.txt"), "\n".join(paths) + "\n"
-        )
+        name = "unreadable.txt" if rank == 0 else f"unreadable-{rank}.txt"
+        write_atomically(folder / name, "\n".join([*paths, ""]))
 
     def _stores(self) -> list[PictureStore]:
         stores = [samples.pictures for samples in self._evaluation.values()]

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from datamodules.batches import AUGMENTATION, EndlessBatches, stack, stack_or_none
 from datamodules.images import read_pixels
 from datamodules.pictures import Pixels
+from datamodules.records import Stored
 from lightning_modules.errors import ImpastoError
 from lightning_modules.prompts import STYLED, Suffix, with_suffix
 from lightning_modules.types import PromptBatch, TripletBatch
@@ -26,14 +26,14 @@ class SquaredPictures(Sequence[Tensor]):
     """Pictures by number, squashed to squares of one size: the whole picture, its aspect ratio not kept.
 
     Args:
-        paths: Files; a position in this list is a picture's number.
+        paths: Files, or records in them; a position in this list is a picture's number.
         size: Side in pixels.
         keep: Keep what was read in memory.
 
     Source: giddyyupp/NSYNC @2d20a62 for the squashing.
     """
 
-    def __init__(self, paths: Sequence[Path], *, size: int, keep: bool = False) -> None:
+    def __init__(self, paths: Sequence[Stored], *, size: int, keep: bool = False) -> None:
         self.paths = list(paths)
         self.size = size
         self._kept: dict[int, Pixels] | None = {} if keep else None

@@ -145,7 +145,8 @@ def _paintings(args: argparse.Namespace, names: Sequence[str]) -> dict[str, list
     folder = args.paintings or args.style
     if folder is None or folder.is_file():
         raise ImpastoError("panel_named learns the artists from paintings: give --paintings DIR, a folder for each.")
-    return {artist: [work.path for work in works] for artist, works in paintings_by_artist(folder).items()}
+    found = {artist: [work.path for work in works] for artist, works in paintings_by_artist(folder).items()}
+    return cast("dict[str, list[Path]]", found)  # what lies in folders is no record
 
 
 def _pairs(args: argparse.Namespace, needs: set[str]) -> list[Pair]:

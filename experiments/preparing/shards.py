@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--chunk-mib", type=int, default=64, metavar="N", help="size of a file in MiB (default: 64)")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="archive shards at a time (default: all cores, at most 8)"
+        "--workers", type=int, metavar="N", help="shards at a time (default: all cores, at most 8)"
     )
 
 

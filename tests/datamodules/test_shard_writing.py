@@ -63,7 +63,7 @@ def test_what_was_interrupted_goes_on(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(shard_writing, "_write", dies)
     with pytest.raises(KeyboardInterrupt):
         write_shards(archive, tmp_path / "out")
-    with pytest.raises(ImpastoError, match="has no index.json"):
+    with pytest.raises(ImpastoError, match=r"has no index\.json"):
         Shards(tmp_path / "out").contents("train")
     monkeypatch.setattr(shard_writing, "_write", lambda task: (write(task), written.append(task.archive.name)))
     done = []
@@ -135,7 +135,7 @@ def _no_pictures(archive, out):
     ("mistake", "message"),
     [
         (_lost, "lacks 1 pictures that its table or the manifest names, first 000000099"),
-        (_stranger, "names the shard 00007, which .* lacks: take its own archive"),
+        (_stranger, "names 00007.tar, which .* lacks: take its own archive"),
         (_nothing, "keeps no picture: lower its threshold"),
         (_no_manifest, r"cannot be read \(.+\): give the Parquet file that `impasto curate` wrote"),
         (_no_archive, "No archive shards under .*: it should hold 00000.tar"),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import warnings
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def _rank_main(rank, port, root, folder):
     seen = {
         "whole": _fit(root, f"{folder}/whole", steps=2 * BATCHES, workers=2, **ranks),
         "rest": _fit(
-            root, f"{folder}/rest", steps=2 * BATCHES, workers=1, resume=f"{folder}/whole/step=4.ckpt", **ranks
+            root, f"{folder}/rest", steps=12, workers=1, resume=f"{folder}/whole/step=4.ckpt", **ranks
         ),
         "from one": _fit(root, f"{folder}/more", steps=8, resume=f"{folder}/one/step=3.ckpt", **ranks),
     }
@@ -172,9 +173,11 @@ def test_a_broken_record_is_skipped_counted_and_listed(broken, tmp_path, workers
     module = _module(broken, workers)
     module.trainer = _Place(tmp_path / "run")
     module.setup("fit")
-    with pytest.warns(UnreadablePictureWarning):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         batches = list(module.train_dataloader())
         module.teardown("fit")
+    assert {warning.category for warning in caught} == {UnreadablePictureWarning}
     assert len(batches) == BATCHES
     shown = {round(grey) for batch in batches for grey in batch.content[:, 0, 0, 0].mul(25.5).tolist()}
     assert shown == set(range(24)) - {3}
