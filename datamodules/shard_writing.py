@@ -79,9 +79,7 @@ def write_shards(
     if kept is not None:
         tasks = [task for task in tasks if task.kept]
         if strangers := sorted(kept.keys() - {path.stem for path in archives}):
-            raise ImpastoError(
-                f"{manifest} names {strangers[0]}.tar, which {archive} lacks: take its own archive."
-            )
+            raise ImpastoError(f"{manifest} names {strangers[0]}.tar, which {archive} lacks: take its own archive.")
     (out / CHUNKS).unlink(missing_ok=True)  # what lies there is read again when all of it is of this run
     for done, _ in enumerate(_all(tasks, workers), 1):
         progress(done, len(tasks))
@@ -223,9 +221,7 @@ def _join(out: Path, tasks: list[_Task], chunk_bytes: int) -> None:
         own = json.loads(table.schema.metadata[b"impasto"])["chunks"]
         place = table.schema.get_field_index("chunk")
         shifted = pa.compute.add(table["chunk"], pa.scalar(len(chunks), pa.int32()))
-        tables.append(
-            table.set_column(place, "chunk", shifted).replace_schema_metadata()
-        )
+        tables.append(table.set_column(place, "chunk", shifted).replace_schema_metadata())
         chunks += [(name, size, count) for name, size, count in own]
     if not chunks:
         raise ImpastoError(f"Nothing was kept for {out}: the archive holds no picture that is wanted.")

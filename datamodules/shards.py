@@ -17,6 +17,7 @@ from datamodules.shard_cache import ChunkCache, is_remote
 from datamodules.shard_files import CHUNKS, PICTURES, ShardIndex, check_chunk, check_chunks, load_index
 from datamodules.sources import Content, ContentSource, OwnStyles, Painting, Split, StyleSource, checked_share
 from lightning_modules.errors import ImpastoError
+from lightning_modules.paths import slug
 
 Item = TypeVar("Item", covariant=True)
 _OPEN = 64  # files that a process keeps open
@@ -32,8 +33,8 @@ class Shards(ContentSource, StyleSource):
         root: The folder, or a URL such as ``s3://bucket/bbst/style``.
         holdout: Share of the pictures held out for validation and test, in [0, 1), chosen by a hash of their groups,
             or of the pictures themselves where they have none.
-        cache: Folder for chunks that are fetched from a URL.
-        cache_gib: What it may hold, in GiB; more than the chunks that are in use at a time, see docs/streaming.md.
+        cache: Folder for chunks that are fetched from a URL, with a folder of its own for each.
+        cache_gib: What that may hold, in GiB; more than the chunks that are in use at a time, see docs/streaming.md.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Shards(ContentSource, StyleSource):
     ) -> None:
         self.root = str(root)
         self.holdout = checked_share(holdout)
-        remote = is_remote(self.root)
-        self.cache = ChunkCache(self.root, Path(cache), int(cache_gib * 2**30)) if remote else None
+        own = Path(cache, slug(self.root))  # chunks of two data sets have the same names
+        self.cache = ChunkCache(self.root, own, int(cache_gib * 2**30)) if is_remote(self.root) else None
         self._loaded: tuple[ShardIndex, ShardReader] | None = None
 
     def prepare(self) -> None:

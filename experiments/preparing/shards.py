@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="column of the archive's tables that names what belongs together, such as a project or an author",
     )  # fmt: skip
     parser.add_argument("--chunk-mib", type=int, default=64, metavar="N", help="size of a file in MiB (default: 64)")
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="shards at a time (default: all cores, at most 8)"
-    )
+    parser.add_argument("--workers", type=int, metavar="N", help="shards at a time (default: all cores, at most 8)")
 
 
 def main(args: argparse.Namespace) -> Path:

@@ -162,11 +162,17 @@ def test_chunks_elsewhere_are_fetched_and_the_oldest_removed(shards, tmp_path):
     source = Shards(f"local:{shards}", holdout=0, cache=tmp_path / "cache")
     source.cache.limit = 3 * max(path.stat().st_size for path in shards.glob("*.bin"))
     source.prepare()
-    assert not list((tmp_path / "cache").glob("*.bin"))  # when they are read
+    folder = source.cache.folder
+    assert not list(folder.glob("*.bin"))  # when they are read
     contents = source.contents("train")
     order = np.random.default_rng(0).permutation(24).tolist()
     assert _numbers([contents[position] for position in order]) == order
-    assert 1 <= len(list((tmp_path / "cache").glob("*.bin"))) <= 3
+    assert 1 <= len(list(folder.glob("*.bin"))) <= 3
+    assert not list(folder.glob(".*[!k]"))  # nothing half-fetched beside the locks
+    assert (
+        Shards("s3://bucket/style", cache=tmp_path).cache.folder
+        != Shards("s3://bucket/content", cache=tmp_path).cache.folder
+    )
 
 
 def test_a_cached_chunk_that_was_cut_is_fetched_again(shards, tmp_path):

@@ -64,9 +64,7 @@ def _rank_main(rank, port, root, folder):
     ranks = {"strategy": "ddp", "devices": 2}
     seen = {
         "whole": _fit(root, f"{folder}/whole", steps=2 * BATCHES, workers=2, **ranks),
-        "rest": _fit(
-            root, f"{folder}/rest", steps=12, workers=1, resume=f"{folder}/whole/step=4.ckpt", **ranks
-        ),
+        "rest": _fit(root, f"{folder}/rest", steps=12, workers=1, resume=f"{folder}/whole/step=4.ckpt", **ranks),
         "from one": _fit(root, f"{folder}/more", steps=8, resume=f"{folder}/one/step=3.ckpt", **ranks),
     }
     torch.save(seen, f"{folder}/{rank}.pt")
