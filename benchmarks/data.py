@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.utilities.apply_func import move_data_to_device
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -189,8 +188,7 @@ def waiting(shards: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def on(batch: StyleBatch, device: str) -> StyleBatch:
     """Return a batch on a device."""
-    moved: StyleBatch = move_data_to_device(batch, device)
-    return moved
+    return StyleBatch(*(value.to(device) if isinstance(value, torch.Tensor) else value for value in batch))
 
 
 def parse() -> argparse.Namespace:

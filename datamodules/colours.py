@@ -70,7 +70,7 @@ def to_srgb(image: Image.Image, depth: Depth, profile: bytes | None) -> Image.Im
         ProfileError: If the profile is damaged or not one of such a picture; without it the picture can be converted.
         UnknownColoursError: If floats are not in [0, 1], or not finite.
     """
-    image = image.convert(_STRAIGHT.get(image.mode, image.mode))
+    image = _in_mode(image, _STRAIGHT.get(image.mode, image.mode))
     opacity = opacity_of(image)
     colours = _grey(image, depth, profile) if image.mode in _GREY else _colours(image, profile)
     if opacity is None:
@@ -95,9 +95,14 @@ def _colours(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode == "CMYK":
         transform = None if profile is None else _transform(profile, "CMYK")
         return image.convert("RGB") if transform is None else transform.apply(image)
-    colours = _without_transparency(image).convert("RGB")
+    colours = _in_mode(_without_transparency(image), "RGB")
     transform = None if profile is None else _transform(profile, "RGB")
     return colours if transform is None else transform.apply(colours)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert a picture, where it is of another mode; Pillow would copy all of it in any case."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:

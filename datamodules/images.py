@@ -19,6 +19,7 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.files import replacing
 
 _WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_ORIENTATION = 274  # the tag of EXIF
 WRITABLE_SUFFIXES = frozenset(_WRITABLE)
 
 
@@ -61,9 +62,28 @@ def read_pixels(path: Stored | str, *, short_side: int | None = None) -> NDArray
     Raises:
         ImageReadError: As in :func:`read_image`.
     """
-    path = Path(path) if isinstance(path, str) else path
-    upright, depth = _loaded(path, short_side)
-    return np.array(_converted(upright, depth, path))
+    return np.array(_read(path, short_side))
+
+
+def read_shrunk(path: Stored | str, short_side: int | None) -> NDArray[np.uint8]:
+    """Read a picture as bytes, brought to a short side where it is larger, bicubic with antialiasing.
+
+    Args:
+        path: As in :func:`read_image`.
+        short_side: In pixels; None leaves pictures as they are.
+
+    Returns:
+        ``(H, W, 3)``, uint8, RGB, not to be written to.
+
+    Raises:
+        ImageReadError: As in :func:`read_image`.
+    """
+    image = _read(path, short_side)
+    if short_side is None or min(image.size) <= short_side:
+        return np.asarray(image)
+    factor = short_side / min(image.size)
+    target = (max(short_side, round(image.width * factor)), max(short_side, round(image.height * factor)))
+    return np.asarray(image.resize(target, Image.Resampling.BICUBIC))  # before it is copied into an array
 
 
 def read_opacity(path: Path | str) -> Tensor | None:
@@ -164,10 +184,17 @@ def _loaded(path: Stored, short_side: int | None = None) -> tuple[Image.Image, D
         raise ImageReadError(refusal(path, error)) from error
 
 
+def _read(path: Stored | str, short_side: int | None) -> Image.Image:
+    path = Path(path) if isinstance(path, str) else path
+    image, depth = _loaded(path, short_side)
+    return _converted(image, depth, path)
+
+
 def upright(image: Image.Image) -> Image.Image:
-    """Return a picture turned as its EXIF block says."""
+    """Return a picture turned as its EXIF block says; where it says nothing, the same object."""
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image  # Pillow would copy it in any case
     except Exception:  # a broken EXIF block beside a sound picture
         return image
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.images import ImageReadError, read_pixels
+from datamodules.images import ImageReadError, read_shrunk
 from datamodules.records import Stored
 
 Pixels = NDArray[np.uint8]
@@ -61,7 +61,7 @@ class PictureStore:
         if self._kept is not None and position in self._kept:
             return self._kept[position]
         try:
-            pixels = _shrink(read_pixels(self.paths[position], short_side=self.short_side), self.short_side)
+            pixels = read_shrunk(self.paths[position], self.short_side)
         except ImageReadError as error:
             self._bad[position] = True
             message = f"Skipped {self.unreadable} unreadable of {len(self)} pictures so far; the newest: {error}"
@@ -134,12 +134,3 @@ def _to_side(window: Pixels, size: int) -> Pixels:
     if window.shape[0] == size:
         return window
     return np.asarray(Image.fromarray(window).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _shrink(pixels: Pixels, short_side: int | None) -> Pixels:
-    height, width = pixels.shape[:2]
-    if short_side is None or min(height, width) <= short_side:
-        return pixels
-    factor = short_side / min(height, width)
-    target = (max(short_side, round(width * factor)), max(short_side, round(height * factor)))
-    return np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.BICUBIC))

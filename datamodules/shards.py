@@ -1,5 +1,6 @@
 """Millions of pictures in training shards, as contents or as styles."""
 
+import hashlib
 import math
 import os
 import threading
@@ -47,7 +48,7 @@ class Shards(ContentSource, StyleSource):
     ) -> None:
         self.root = str(root)
         self.holdout = checked_share(holdout)
-        own = Path(cache, slug(self.root))  # chunks of two data sets have the same names
+        own = Path(cache, _folder_name(self.root))  # chunks of two data sets have the same names
         self.cache = ChunkCache(self.root, own, int(cache_gib * 2**30)) if is_remote(self.root) else None
         self._loaded: tuple[ShardIndex, ShardReader] | None = None
 
@@ -190,6 +191,10 @@ class _Paintings(_Listed[Painting], OwnStyles):
         number = int(self.numbers[position])
         group = int(self.reader.index.group[number])
         return group if group >= 0 else len(self.reader.index.groups) + number
+
+
+def _folder_name(url: str) -> str:
+    return f"{slug(url.rpartition('/')[2])}-{hashlib.blake2b(url.encode(), digest_size=6).hexdigest()}"
 
 
 def _hold_out(hashes: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
