@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from datamodules.records import Stored
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed
 
@@ -11,11 +12,11 @@ Item = TypeVar("Item", bound="Filed")
 
 
 class Filed(Protocol):
-    """What lies in a file."""
+    """What lies in a file, or is a record in one."""
 
     @property
-    def path(self) -> Path:
-        """The file."""
+    def path(self) -> Stored:
+        """Its place."""
 
 
 def in_split(items: list[Item], split: str, table: Path, root: Path) -> list[Item]:
@@ -32,10 +33,14 @@ def in_split(items: list[Item], split: str, table: Path, root: Path) -> list[Ite
     """
     splits = _read(table)
     wanted = "val" if split == "test" and "test" not in splits.values() else split
-    own = [item for item in items if splits.get(composed(item.path.relative_to(root).as_posix())) == wanted]
+    own = [item for item in items if splits.get(_name(item.path, root)) == wanted]
     if not own:
         raise ImpastoError(f"{table} has nothing of {root} in the split '{wanted}': check its columns path and split.")
     return own
+
+
+def _name(path: Stored, root: Path) -> str:
+    return composed(path.relative_to(root).as_posix()) if isinstance(path, Path) else path.name
 
 
 def _read(table: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch.utils.data import Dataset
 
 from datamodules.batches import ArtistBatches, PaintingBatches, ResumableLoader, Sample, collate
+from datamodules.orders import TOGETHER
 from lightning_modules.errors import ImpastoError
 from lightning_modules.types import StyleBatch
 
@@ -93,6 +94,21 @@ def test_ranks_share_what_one_process_reads_of_paintings(world_size):
     ranks = [_painting_batches(rank=rank, world_size=world_size) for rank in range(world_size)]
     for number in range(10):
         assert [draw for rank in ranks for draw in rank.batch(number)] == _painting_batches().batch(number)
+
+
+def test_ranks_read_different_blocks():
+    blocks = [10] * 60
+    seen = []
+    for rank in range(2):
+        stream = PaintingBatches(
+            600, 600, batch_size=4, paintings_per_batch=4, batches_per_epoch=150, rank=rank, world_size=2,
+            blocks=blocks, painting_blocks=blocks,
+        )  # fmt: skip
+        draws = [draw for batch in stream for draw in batch]
+        seen.append([{draw.content // 10 for draw in draws}, {draw.artist // 10 for draw in draws}])
+    for one, other in zip(*seen, strict=True):
+        assert len(one & other) <= TOGETHER
+        assert len(one | other) == 60
 
 
 def test_contents_in_blocks_change_nothing_of_the_artists():

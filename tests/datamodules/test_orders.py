@@ -22,6 +22,18 @@ def test_turns_and_seeds_differ():
     assert turn != [second.item(position) for position in range(50)]
 
 
+def test_blocks_come_in_another_order_in_every_turn_and_for_every_seed():
+    first, second = (BlockOrder([10] * 40, [seed, 0], lanes=1) for seed in (0, 1))
+    group = range(10 * TOGETHER)
+    earliest = [
+        {first.item(position) // 10 for position in group},
+        {first.item(position + 400) // 10 for position in group},
+        {second.item(position) // 10 for position in group},
+    ]
+    assert [len(blocks) for blocks in earliest] == [TOGETHER] * 3
+    assert len({frozenset(blocks) for blocks in earliest}) == 3
+
+
 def test_an_item_depends_on_its_position_alone():
     forwards, backwards = (BlockOrder(BLOCKS, [3], lanes=4) for _ in range(2))
     turn = [forwards.item(position) for position in range(120)]
