@@ -6,7 +6,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from datamodules.sources import HOLDOUT, Painting, artist_name, hold_out
@@ -150,7 +150,7 @@ def held_out(folder: Path, names: Sequence[str]) -> dict[str, str]:
     for works in by_artist.values():
         for split, part in zip(("train", "val"), hold_out(works, HOLDOUT), strict=True):
             for work in part:
-                splits.setdefault(work.path.relative_to(folder).as_posix(), split)
+                splits.setdefault(cast(Path, work.path).relative_to(folder).as_posix(), split)
     return splits
 
 
