@@ -64,6 +64,9 @@ class OwnStyles(Sequence[Painting]):
     an item is made when it is asked for.
     """
 
+    named = False
+    """Callbacks that need painters' names ask for this."""
+
     @abstractmethod
     def label(self, position: int) -> int:
         """Return a number; paintings that belong together, such as those of one project, have it in common."""

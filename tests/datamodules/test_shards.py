@@ -59,6 +59,14 @@ def test_titles_of_two_archives_never_agree(shards, copy):
     assert not titles & {painting.title for painting in Shards(copy).paintings("train")}
 
 
+def test_nobody_looks_for_the_painters_of_shards(shards, monkeypatch):
+    from callbacks.panel import make_panel
+
+    monkeypatch.setattr("callbacks.panel.DINOv2Features", None)  # which would be called
+    datamodule = type("Module", (), {"style": Shards(shards, holdout=0)})()
+    assert make_panel(datamodule, wanted=True) is None
+
+
 def test_readers_travel_to_workers(shards):
     contents = Shards(shards, holdout=0).contents("train")
     read_pixels(contents[0].path)  # a file is open
