@@ -76,7 +76,7 @@ class RunSummary(Callback):
             "profile": _profile(Path(trainer.loggers[0].log_dir or ".") / "config.yaml"),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
             "command": shlex.join(["python", "-m", "experiments", *sys.argv[1:]]),
-            "commit": _commit(),
+            "commit": commit(),
             "iterations": trainer.global_step,
             "seconds": round(self._elapsed(), 1),
             "device": _device(pl_module.device),
@@ -115,7 +115,8 @@ def _profile(config: Path) -> str | None:
     return None if profile is None else str(profile)
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """Return which version of the repository runs, with ``-dirty`` where it was changed; None outside of git."""
     root = Path(__file__).resolve().parents[1]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:

@@ -130,7 +130,36 @@ def centre_crop(pixels: Pixels, size: int) -> Pixels:
     return _to_side(pixels[top : top + side, left : left + side], size)
 
 
+def stretched(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Bring a picture to a height and a width in pixels; one that has them is returned as it is.
+
+    Args:
+        pixels: ``(H, W, 3)``, uint8.
+        height: Of the result.
+        width: Of the result.
+
+    Returns:
+        ``(height, width, 3)``, uint8.
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def to_short_side(pixels: Pixels, short_side: int) -> Pixels:
+    """Bring a picture to a short side in pixels, larger or smaller than it is; the aspect ratio is kept.
+
+    Args:
+        pixels: ``(H, W, 3)``, uint8.
+        short_side: Of the result.
+
+    Returns:
+        ``(h, w, 3)``, uint8.
+    """
+    height, width = pixels.shape[:2]
+    factor = short_side / min(height, width)
+    return stretched(pixels, max(short_side, round(height * factor)), max(short_side, round(width * factor)))
+
+
 def _to_side(window: Pixels, size: int) -> Pixels:
-    if window.shape[0] == size:
-        return window
-    return np.asarray(Image.fromarray(window).resize((size, size), Image.Resampling.BICUBIC))
+    return stretched(window, size, size)

@@ -110,6 +110,14 @@ class PictureMetric(Metric, ABC):
         """Return where the weights of the networks that this metric holds come from."""
         return tuple(source_of(value.network) for value in vars(self).values() if isinstance(value, Held))
 
+    def resampled(self) -> tuple[Tensor, Tensor] | None:
+        """Return values whose mean ``compute`` returns, and which of them belong together, ``(N,)`` and int64 ``(N,)``.
+
+        Intervals are made of them. None where the number is no such mean, as a distance of two sets is none: pictures
+        drawn with replacement would be copies, which such a distance takes for likeness.
+        """
+        return None
+
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Self:
         # `.to(torch.bfloat16)` of a parent would round the running sums; Lightning's bf16-true does just that.
         def moved_only(tensor: Tensor) -> Tensor:

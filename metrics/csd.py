@@ -130,6 +130,14 @@ class CSD(SetDistance):
             raise ImpastoError("The ceiling of CSD needs at least 2 reference pictures.")
         return self._similarity(reference[::2], reference[1::2])[0]
 
+    def resampled(self) -> tuple[Tensor, Tensor] | None:
+        """Return the value of every generated picture by itself, in forms that are their mean."""
+        if self.per_artist or self.form == "mean_to_mean":
+            return None
+        generated, reference = (self.rows(real=real) for real in (False, True))
+        values = [style_similarity(row[None], reference, self.form) for row in generated]
+        return torch.stack(values), torch.arange(len(values))
+
     def _between(self, generated: Tensor, reference: Tensor) -> Tensor:
         value, self.by_artist = self._similarity(generated, reference)
         return value

@@ -79,6 +79,20 @@ class ClipMetric(PictureMetric, ABC):
 
     def compute(self) -> Tensor:
         """Return the mean of all pairs so far, a float64 scalar; nan without one."""
+        values, clips = self._counted()
+        if self.average == "micro" or not len(values):
+            return values.mean()
+        _, position, counts = clips.unique(return_inverse=True, return_counts=True)
+        sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add_(0, position, values)
+        mean: Tensor = (sums / counts).mean()
+        return mean
+
+    def resampled(self) -> tuple[Tensor, Tensor] | None:
+        """Return the values of all pairs, which belong together clip by clip; None for the mean over clips."""
+        return self._counted() if self.average == "micro" else None
+
+    def _counted(self) -> tuple[Tensor, Tensor]:
+        """Return the value and the clip of every pair, each pair once, in the order of clips and frames."""
         values, keys = (torch.cat(state) if isinstance(state, list) else state for state in (self.pairs, self.keys))
         keys = keys.view(-1, 2)  # clip, frame
         order = torch.argsort(keys[:, 1], stable=True)
@@ -86,13 +100,7 @@ class ClipMetric(PictureMetric, ABC):
         values, keys = values[order], keys[order]
         first = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
         first[1:] = (keys[1:] != keys[:-1]).any(1) | (keys[1:, 1] == ANYWHERE)
-        values, clips = values[first], keys[first, 0]
-        if self.average == "micro" or not len(values):
-            return values.mean()
-        _, position, counts = clips.unique(return_inverse=True, return_counts=True)
-        sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add_(0, position, values)
-        mean: Tensor = (sums / counts).mean()
-        return mean
+        return values[first], keys[first, 0]
 
     @abstractmethod
     def _distance(self, features: Sequence[Tensor], previous: Sequence[Tensor]) -> Tensor:

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.meter import Meter
-from experiments.painting.inference import draw, find_checkpoint, open_model, paint
+from experiments.painting.inference import draw, find_checkpoint, open_model, paint, prompt_in_style
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import checkpoint_class
 from lightning_modules.generation import GenerativeModule
-from lightning_modules.paths import slug
-from lightning_modules.prompts import styled
 from lightning_modules.types import Condition
 
 WORDS: dict[Condition, str] = {"text": "by name", "image": "by picture"}
@@ -87,11 +85,9 @@ class Redrawer(Method):
         self.name = f"{name} {WORDS['text']}"
         self.takes = "text"
         self._drawer = model
-        self._learnt = {slug(placeholder): placeholder for placeholder in model.adapter_state()}
 
     def _paint(self, task: Task) -> Tensor:
-        name = str(task.prompt)
-        prompt = styled("a picture", self._learnt.get(slug(name), name))
+        prompt = prompt_in_style(self._drawer, task.prompt)
         return eight_bits(draw(self._drawer, prompt, seeds=[0], content=task.content / 255)[0])
 
 

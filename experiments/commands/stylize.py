@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.options import add_model_options, assignment
+
 if TYPE_CHECKING:  # `impasto stylize --help` must not cost the seconds of `import torch`
     from lightning_modules.controls import Control
 
@@ -17,13 +19,7 @@ STYLE_SIDE = 1024
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `impasto stylize`."""
-    model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--checkpoint", type=Path, help="a .ckpt file, the folder of a run, or embedded:NAME")
-    model.add_argument("--method", help="a method that needs no training, by its name")
-    model.add_argument(
-        "--config", type=Path, action="append", help="the same by YAML files, as `impasto fit` takes them"
-    )
-    parser.add_argument("--profile", default="tiny", help="of --method: its YAML file (default: tiny)")
+    add_model_options(parser)
     parser.add_argument("--content", type=Path, help="a photograph, a video, or a folder of them")
     parser.add_argument("--style", type=Path, help="a painting to follow")
     parser.add_argument(
@@ -43,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_grounding(parser)
     _add_control(parser, "--alpha", "alpha", metavar="X", help="strength: 0 none, 1 as trained, more exaggerates")
     parser.add_argument(
-        "--set", dest="controls", metavar="CONTROL=VALUE", type=_assignment, action="append", default=[],
+        "--set", dest="controls", metavar="CONTROL=VALUE", type=assignment, action="append", default=[],
         help="an inference control of the method; --checkpoint RUN --help lists them, and each is an option too",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file to write, or folder (made where it is missing)")
@@ -180,13 +176,6 @@ def _placed(text: str) -> tuple[str, str]:
     if not (equals and place and style):
         raise argparse.ArgumentTypeError(f"'{text}' is not PLACE=STYLE, for example sky=watercolor")
     return place, style
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise argparse.ArgumentTypeError(f"'{text}' is not CONTROL=VALUE")
-    return name.strip(), value.strip()
 
 
 def main(args: argparse.Namespace) -> int:

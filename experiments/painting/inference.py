@@ -15,6 +15,8 @@ from lightning_modules.conditions import resized, shrink
 from lightning_modules.controls import Value
 from lightning_modules.errors import ImpastoError
 from lightning_modules.generation import GenerativeModule
+from lightning_modules.paths import slug
+from lightning_modules.prompts import styled
 from lightning_modules.shipped import PREFIX, checkpoint_file, painters
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -121,6 +123,11 @@ def load_untrained(configs: Sequence[Path], device: str) -> StyleTransferModule:
     if not isinstance(model, StyleTransferModule):
         raise ImpastoError(f"{name} restyles no pictures: choose a method that does.")
     return model.to(choose_device(device)).eval()
+
+
+def open_any(checkpoint: Path | None, configs: Sequence[Path], device: str) -> StyleTransferModule | GenerativeModule:
+    """Load a method of either kind from a checkpoint, or from YAML files where there is none; see `recipe_of`."""
+    return open_model(checkpoint, device) if checkpoint is not None else load_untrained(configs, device)
 
 
 def profile_of(method: str, profile: str) -> Path:
@@ -236,6 +243,32 @@ def draw(
             "--batch 1, or smaller with --size."
         ) from error
     return resized(drawn, (height, width)).cpu()
+
+
+def prompt_in_style(model: GenerativeModule, artist: str | None, caption: str = "a picture") -> str:
+    """Return the prompt of a picture in an artist's style: by the placeholder that was learnt for him, else his name.
+
+    Args:
+        model: The method; of an artist whom it has not learnt its pipeline knows what the name says to it.
+        artist: His name; None takes the one style that the method has learnt.
+        caption: What is to be seen.
+
+    Raises:
+        ImpastoError: If nobody says which style.
+
+    Examples:
+        >>> class Learnt:
+        ...     def adapter_state(self):
+        ...         return {"<ada-stipple>": {}}
+        >>> prompt_in_style(Learnt(), "Ada Stipple"), prompt_in_style(Learnt(), "Claude Monet", "a pond")
+        ('a picture in the style of <ada-stipple>', 'a pond in the style of Claude Monet')
+    """
+    learnt = {slug(placeholder): placeholder for placeholder in model.adapter_state()}
+    if artist is None and len(learnt) != 1:
+        raise ImpastoError(
+            f"{type(model).__name__} has learnt {len(learnt)} styles, and nothing says which one to draw."
+        )
+    return styled(caption, next(iter(learnt.values())) if artist is None else learnt.get(slug(artist), artist))
 
 
 def _next_multiple(side: int, stride: int) -> int:

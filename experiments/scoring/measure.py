@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from datamodules.images import ImageReadError, read_image
+from datamodules.masks import read_mask
 from experiments.scoring.pairs import Pair, require
 from lightning_modules.errors import ImpastoError
 from metrics.base import PerSample, PictureMetric, stand_in_suffix
@@ -31,9 +32,13 @@ FIELDS = {
     "prompt": ("stylized", "prompt"),
     "artist": ("stylized", "painter"),
     "clip": ("stylized", "clip", "frame"),
+    "truth": ("stylized", "truth"),
 }
-# Beside a rate of deception: the same of the styles themselves, and of untouched contents.
-REFERENCES = {"ceiling": "style", "floor": "content"}
+# Beside a rate of deception: the same of the styles themselves, and of untouched contents; beside the steadiness of
+# a clip that of the clip it was made from.
+REFERENCES = {"artist": {"ceiling": "style", "floor": "content"}, "clip": {"input": "content"}}
+TRUTH = "_truth"
+"""Ends the name of a metric of contents that compares with the true picture instead."""
 NOTHING = {
     "content": "no content has edges, and enough flat parts both near and far from them",
     "artist": "the classifier knows none of these artists by name, choose another with --classifier",
@@ -64,7 +69,8 @@ class Scorer:
     """Measures pairs and sets of pictures with metrics that share their passes through the networks.
 
     Args:
-        names: Metrics that `metrics.catalogue.find` knows.
+        names: Metrics that `metrics.catalogue.find` knows; one of contents with `TRUTH` behind its name compares with
+            the true pictures.
         judges: Where the networks come from.
         device: Where they run.
 
@@ -76,9 +82,11 @@ class Scorer:
     """
 
     def __init__(self, names: Sequence[str], judges: Judges, device: torch.device) -> None:
-        made = make_metrics(names, judges)
+        bases = {name: name.removesuffix(TRUTH) for name in names}
+        self._needs = {name: _needs_of(name, base) for name, base in bases.items()}
+        metrics_of = make_metrics(list(bases.values()), judges)
+        made = {name: copy.deepcopy(metrics_of[base]) for name, base in bases.items()}  # with the same network
         self.rows: list[dict[str, float]] = []
-        self._needs = {name: find(name).needs for name in made}
         self._sets: dict[str, Any] = {name: metric for name, metric in made.items() if isinstance(metric, SetMetric)}
         metrics, fields = self._of_pairs({name: metric for name, metric in made.items() if name not in self._sets})
         self._pairs = StyleMetricCollection(metrics, fields).to(device)
@@ -97,9 +105,13 @@ class Scorer:
         metrics, fields = dict(made), {}
         for name, metric in made.items():
             need = self._needs[name][0]
+            if "mask" in self._needs[name]:
+                painter = "painter" if need == "artist" else "prompt"
+                fields[name] = tuple(painter if field == "prompt" else field for field in metric.inputs)
+                continue
             fields[name] = FIELDS[need]
-            for kind, picture in REFERENCES.items() if need == "artist" else ():
-                metrics[f"{name}_{kind}"] = copy.deepcopy(metric)  # with the same network
+            for kind, picture in REFERENCES.get(need, {}).items():
+                metrics[f"{name}_{kind}"] = copy.deepcopy(metric)
                 fields[f"{name}_{kind}"] = (picture, *FIELDS[need][1:])
         return metrics, fields
 
@@ -155,9 +167,18 @@ class Scorer:
             scores += [self._score_of_sets(name)] if name in self._sets else self._scores_of_pairs(name)
         return scores
 
+    def resampled(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return for every key without a value in `rows` what its mean is of; see `PictureMetric.resampled`."""
+        sets = {name + stand_in_suffix(metric.sources): metric for name, metric in self._sets.items()}
+        clips = {self._pairs.key(name): metric for name, metric in self._pairs.metrics.items()}
+        found = {key: metric.resampled() for key, metric in (sets | clips).items()}
+        return {key: values for key, values in found.items() if values is not None}
+
     def _fields(self, pair: Pair, wanted: set[str]) -> dict[str, Any]:
-        pictures = {kind: getattr(pair, kind) for kind in ("stylized", "content", "style") if kind in wanted}
+        pictures = {kind: getattr(pair, kind) for kind in ("stylized", "content", "style", "truth") if kind in wanted}
         fields: dict[str, Any] = {kind: self._read(path) for kind, path in pictures.items() if path is not None}
+        if "mask" in wanted and pair.mask is not None:
+            fields["mask"] = read_mask(pair.mask)[None].to(self._device)
         clip = self._clips.setdefault(str(pair.clip), len(self._clips))
         numbers = {"clip": clip, "frame": pair.frame or 0}
         words = {"prompt": pair.prompt, "painter": pair.artist}
@@ -192,7 +213,7 @@ class Scorer:
         if math.isnan(value):
             raise ImpastoError(f"{name} has no value: {NOTHING.get(self._needs[name][0], 'every picture gave nan')}.")
         yield Score(self._pairs.key(name), value, _better(metric), count, metric.convention)
-        for kind, picture in REFERENCES.items():
+        for kind, picture in REFERENCES.get(self._needs[name][0], {}).items():
             part = f"{name}_{kind}"
             value, count = self._mean(part) if part in self._pairs.metrics else (math.nan, 0)
             if count:
@@ -202,7 +223,7 @@ class Scorer:
         """Return the metric's value over all pairs, and how many of them it comes from."""
         metric, key = self._pairs.metrics[name], self._pairs.key(name)
         if not isinstance(metric, PerSample):
-            return float(metric.compute()), len(self.rows)
+            return (float(metric.compute()), len(self.rows)) if metric.update_called else (math.nan, 0)
         values = torch.tensor([row.get(key, math.nan) for row in self.rows], dtype=torch.float64)
         known = int((~values.isnan()).sum())
         # One group: no metric of the catalogue averages over artists.
@@ -214,6 +235,20 @@ class Scorer:
 
     def _load(self, path: Path) -> Tensor:
         return read_image(path)[None].to(self._device)
+
+
+def _needs_of(name: str, base: str) -> tuple[str, ...]:
+    """Return what a metric needs, by its name and by that of the catalogue.
+
+    Raises:
+        ImpastoError: If there is no such metric, or it does not compare with contents and so not with truths.
+    """
+    needs = find(base).needs
+    if name == base:
+        return needs
+    if needs != ("content",):
+        raise ImpastoError(f"There is no {name}: {base} compares with {' and '.join(needs)}, not with contents alone.")
+    return ("truth",)
 
 
 def _by_extractor(metrics: Iterable[Any]) -> list[list[Any]]:

@@ -30,6 +30,8 @@ class Pair:
         prompt: The style in words.
         clip: The video that it is a frame of.
         frame: Its number there.
+        truth: The picture that it should be.
+        mask: A grey picture, bright where it was to be painted.
     """
 
     stylized: Path
@@ -39,6 +41,8 @@ class Pair:
     prompt: str | None = None
     clip: str | None = None
     frame: int | None = None
+    truth: Path | None = None
+    mask: Path | None = None
 
 
 def check_folder(folder: Path | None, option: str) -> None:
@@ -147,6 +151,8 @@ def require(pairs: Sequence[Pair], field: str, metric: str) -> None:
         "artist": "give --pairs with a column artist, or put the styles into one folder per artist",
         "prompt": "give --pairs with a column prompt, or put the styles into one folder per artist",
         "clip": "give --pairs with the columns clip and frame",
+        "truth": "choose a protocol that knows it, such as procedural",
+        "mask": "choose a protocol of regions, such as least",
     }[field]
     count = f"{missing} of {len(pairs)} have none"
     raise ImpastoError(f"{metric} needs the {field} of every picture, and {count}: {remedy}.")

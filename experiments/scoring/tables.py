@@ -37,7 +37,7 @@ def render_per_image(pairs: Sequence[Pair], rows: Sequence[Mapping[str, float]])
     for pair, row in zip(pairs, rows, strict=True):
         values = [row.get(key) for key in keys]
         lines.append([*(getattr(pair, name) for name in known), *("" if v is None or v != v else v for v in values)])
-    return _csv(lines)
+    return csv_text(lines)
 
 
 def _json(scores: Sequence[Score]) -> str:
@@ -47,7 +47,7 @@ def _json(scores: Sequence[Score]) -> str:
 
 def _table(scores: Sequence[Score]) -> str:
     names = [field.name for field in fields(Score)]
-    return _csv([["metric", *names[1:]], *([getattr(score, name) for name in names] for score in scores)])
+    return csv_text([["metric", *names[1:]], *([getattr(score, name) for name in names] for score in scores)])
 
 
 def _markdown(scores: Sequence[Score]) -> str:
@@ -63,7 +63,8 @@ def _markdown(scores: Sequence[Score]) -> str:
 FORMATS: dict[str, Callable[[Sequence[Score]], str]] = {".json": _json, ".csv": _table, ".md": _markdown}
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> str:
+def csv_text(lines: Sequence[Sequence[Any]]) -> str:
+    """Return lines of cells as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
