@@ -105,6 +105,7 @@ def _show(result: Mapping[str, Any]) -> None:
     from experiments.scoring.tables import ARROWS, DIGITS
 
     protocol, seconds = result["protocol"], result["seconds"]
+    where = f"{result['device']}, {result['threads']} threads"
     shown = Table(title=f"{result['method']} on {protocol['name']} {protocol['sha256'][:12]}, {protocol['n']} pairs")
     for title, justify in (("metric", "left"), ("", "left"), ("mean", "right"), ("interval", "right"), ("n", "right")):
         shown.add_column(title, justify=justify)  # type: ignore[arg-type]  # a literal either way
@@ -112,7 +113,4 @@ def _show(result: Mapping[str, Any]) -> None:
         ends = "" if entry["low"] is None else f"{entry['low']:.4g} to {entry['high']:.4g}"
         shown.add_row(key, ARROWS[entry["better"]], f"{entry['mean']:.{DIGITS}g}", ends, str(entry["n"]))
     Console().print(shown)
-    print(
-        f"{seconds['median']:.4g} s a picture, median of {seconds['n']} after {seconds['warm_up']}, {result['device']}, "
-        f"{result['threads']} threads"
-    )
+    print(f"{seconds['median']:.4g} s a picture, median of {seconds['n']} after {seconds['warm_up']} more, {where}")

@@ -173,8 +173,8 @@ def check_counts(recipe: Recipe, there: Mapping[str, int]) -> None:
         if there.get(name, 0) not in _numbers(wanted):
             numbers = " or ".join(map(str, _numbers(wanted)))
             raise ImpastoError(
-                f"The protocol {recipe.name} has {numbers} {name}, and here are {there.get(name, 0)}: give other folders, "
-                "or take fewer pairs on purpose with --limit N."
+                f"The protocol {recipe.name} has {numbers} {name}, and here are {there.get(name, 0)}: give other "
+                "folders, or take fewer pairs on purpose with --limit N."
             )
 
 
