@@ -87,28 +87,28 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def start_anew(folder: Path, results: tuple[str, ...]) -> None:
-    """Remove what an evaluation left in its folder.
+    """Remove what an evaluation left in its folder, and what an earlier removal left that was stopped.
 
     Args:
-        folder: Of the evaluation.
+        folder: Of the evaluation; where it holds none, nothing is removed.
         results: Names of the files and folders that it writes beside the journal.
-
-    Raises:
-        ImpastoError: If the folder holds something, and no evaluation.
     """
-    if not (folder / NAME).is_file():
+    ended = folder / f".{NAME}"
+    if (folder / NAME).is_file():
+        (folder / NAME).replace(ended)  # what is stopped here is no evaluation any more
+    if not ended.is_file():
         return
-    (folder / NAME).rename(folder / f".{NAME}")  # what is stopped here is no evaluation any more, and goes on here
-    for name in (*results, f".{NAME}"):
+    for name in results:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    ended.unlink()
 
 
 def _refuse_strangers(folder: Path) -> None:
-    strangers = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if strangers:
         raise ImpastoError(f"{folder} holds {strangers[0]} and no evaluation: give an empty or new folder as --out.")
 

@@ -12,6 +12,7 @@ from experiments.evaluation.protocol import Protocol, Task
 from experiments.scoring.measure import Score, Scorer
 from experiments.scoring.pairs import Pair
 from experiments.scoring.tables import csv_text
+from experiments.scoring.targets import write_all
 from lightning_modules.errors import ImpastoError
 from metrics.functional.intervals import Interval, bootstrap_interval
 
@@ -50,8 +51,6 @@ def write_result(folder: Path, result: Mapping[str, Any], rows: str) -> Path:
     Returns:
         The path of the table.
     """
-    from experiments.scoring.targets import write_all
-
     table = folder / TABLE
     write_all({folder / ROWS: rows, table: json.dumps(result, indent=2, ensure_ascii=False) + "\n"})
     return table

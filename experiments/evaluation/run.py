@@ -28,7 +28,7 @@ from experiments.evaluation.result import FORMAT, ROWS, TABLE, metrics_of, rows_
 from experiments.evaluation.work import Work
 from experiments.painting.inference import open_any
 from experiments.progress import file_progress
-from experiments.scoring.measure import TRUTH, Scorer
+from experiments.scoring.measure import TRUTH, Scorer, needs_of
 from experiments.scoring.pairs import Pair
 from lightning_modules.errors import ImpastoError
 from metrics.catalogue import Judges, find
@@ -83,13 +83,14 @@ def evaluate(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
         "device": device_name(model.device),
         "threads": torch.get_num_threads(),
     }
+    judges = _judges(args, protocol)
+    scorer = Scorer(names, judges, model.device)  # what cannot be had is said before anything is painted
     with alone_in(out):
         if args.overwrite:
             start_anew(out, RESULTS)
         work = Work(protocol, hand, Inputs(protocol, out), _journal(out, protocol, hand, about))
         write_protocol(protocol, out / FROZEN)
-        judges = _judges(args, protocol)
-        files, scorer = _paint_and_measure(work, names, judges, model.device)
+        files = _paint_and_measure(work, scorer, names)
         settings = hand.settings | {"metrics": list(names), "weights": judges.weights, "classifier": judges.classifier}
         result = {
             "format": FORMAT,
@@ -115,8 +116,8 @@ def _place_beside_run(checkpoint: Path | None, protocol: Protocol) -> Path:
 def _check_metrics(names: Sequence[str]) -> None:
     """Refuse metrics that no protocol can feed, before hours are spent on painting."""
     for name in names:
-        entry = find(name.removesuffix(TRUTH))
-        need = next((need for need in (*entry.needs, *entry.networks) if need in UNMEASURED), None)
+        networks = find(name.removesuffix(TRUTH)).networks
+        need = next((need for need in (*needs_of(name), *networks) if need in UNMEASURED), None)
         if need is not None:
             raise ImpastoError(f"{name} needs {UNMEASURED[need]}.")
 
@@ -138,18 +139,16 @@ def _judges(args: argparse.Namespace, protocol: Protocol) -> Judges:
     return Judges(args.weights or networks.weights, args.classifier or networks.classifier, None, read_image)
 
 
-def _paint_and_measure(
-    work: Work, names: Sequence[str], judges: Judges, device: torch.device
-) -> tuple[list[Pair], Scorer]:
-    scorer = Scorer(names, judges, device)  # a metric that cannot be had is said before anything is painted
+def _paint_and_measure(work: Work, scorer: Scorer, names: Sequence[str]) -> list[Pair]:
+    """Return the files of every pair, all of them painted and measured."""
     with file_progress() as progress:
         work.paint(progress)
         files = [work.inputs.of(task) for task in work.protocol.tasks]
         bar = progress.add_task("measuring", total=len(files))
         scorer.add_pairs(files, lambda: progress.advance(bar))
-        if any("styles" in find(name.removesuffix(TRUTH)).needs for name in names):
+        if any("styles" in needs_of(name) for name in names):
             scorer.add_styles(_styles(files), lambda: None)
-    return files, scorer
+    return files
 
 
 def _styles(files: Sequence[Pair]) -> list[Path]:

@@ -65,6 +65,25 @@ class Score:
     convention: str
 
 
+def needs_of(name: str) -> tuple[str, ...]:
+    """Return what a metric that `Scorer` takes needs of every pair; see `metrics.catalogue.Entry`.
+
+    Raises:
+        ImpastoError: If there is no such metric, or it does not compare with contents and so not with truths.
+
+    Examples:
+        >>> needs_of("ssim"), needs_of("ssim_truth")
+        (('content',), ('truth',))
+    """
+    base = name.removesuffix(TRUTH)
+    needs = find(base).needs
+    if name == base:
+        return needs
+    if needs != ("content",):
+        raise ImpastoError(f"There is no {name}: {base} compares with {' and '.join(needs)}, not with contents alone.")
+    return ("truth",)
+
+
 class Scorer:
     """Measures pairs and sets of pictures with metrics that share their passes through the networks.
 
@@ -82,8 +101,8 @@ class Scorer:
     """
 
     def __init__(self, names: Sequence[str], judges: Judges, device: torch.device) -> None:
+        self._needs = {name: needs_of(name) for name in names}
         bases = {name: name.removesuffix(TRUTH) for name in names}
-        self._needs = {name: _needs_of(name, base) for name, base in bases.items()}
         metrics_of = make_metrics(list(bases.values()), judges)
         made = {name: copy.deepcopy(metrics_of[base]) for name, base in bases.items()}  # with the same network
         self.rows: list[dict[str, float]] = []
@@ -235,20 +254,6 @@ class Scorer:
 
     def _load(self, path: Path) -> Tensor:
         return read_image(path)[None].to(self._device)
-
-
-def _needs_of(name: str, base: str) -> tuple[str, ...]:
-    """Return what a metric needs, by its name and by that of the catalogue.
-
-    Raises:
-        ImpastoError: If there is no such metric, or it does not compare with contents and so not with truths.
-    """
-    needs = find(base).needs
-    if name == base:
-        return needs
-    if needs != ("content",):
-        raise ImpastoError(f"There is no {name}: {base} compares with {' and '.join(needs)}, not with contents alone.")
-    return ("truth",)
 
 
 def _by_extractor(metrics: Iterable[Any]) -> list[list[Any]]:

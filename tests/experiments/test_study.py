@@ -9,6 +9,7 @@ import re
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from experiments.cli import execute
 from experiments.study.votes import COLUMNS
@@ -32,9 +33,9 @@ def evaluated(tmp_path):
             for kind, name in names.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 colour = (60 + 60 * number, 10 * pair, 0) if kind == "stylized" else (0, 0, 100 + 10 * pair)
-                picture = Image.new("RGB", (20, 16), colour)
-                picture.info["Comment"] = method
-                picture.save(folder / name)
+                about = PngInfo()
+                about.add_text("Comment", method)
+                Image.new("RGB", (20, 16), colour).save(folder / name, pnginfo=about)
             rows.append({"id": f"{pair:04}", **names})
         with (folder / "evaluation.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, ["id", "stylized", "content", "style"])
@@ -66,9 +67,12 @@ def colour(data, number):
 
 def test_the_page_gives_nothing_away_and_the_key_tells_all(ask, evaluated):
     page, data, key = ask("--questions", "overall,style,deception", "--pairs", "5", "--pictures", "3")
+    assert not any(
+        method.encode() in base64.b64decode(each.partition(",")[2]) for each in data["pictures"] for method in METHODS
+    )
     plain = html.unescape(re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", page))
-    for word in (*METHODS, "human", "0001", "pictures/", "inputs", str(evaluated[0].parent)):
-        assert word not in plain.replace('"pictures": [', "")
+    for word in (*METHODS, "human", "stylized", "pictures/", "inputs", str(evaluated[0].parent)):
+        assert word not in plain
     assert len({trial["id"] for trial in data["trials"]}) == len(data["trials"]) == 5 + 5 + 3 * 3
     assert {trial["id"] for trial in data["trials"]} == key["trials"].keys()
     for trial in data["trials"]:
@@ -183,6 +187,12 @@ def test_votes_become_shares_with_intervals(ask, tmp_path, capsys):
     table = (tmp_path / "counted/votes.csv").read_text().splitlines()
     assert table[0] == "question,method,against,share,low,high,votes,consensus"
     assert len(table) == 1 + 2 + 1
+
+
+def test_a_trial_that_is_tied_counts_half_for_each(ask, tmp_path):
+    _, _, key = ask("--pairs", "4")
+    files = [vote(tmp_path / f"{name}.csv", key, prefer(f"secret{name}"), name) for name in ("one", "two")]
+    assert count(key, tmp_path, *files)["duels"]["overall"][0]["consensus"] == 0.5
 
 
 def test_the_share_of_what_people_made_stands_beside_those_of_methods(ask, tmp_path):

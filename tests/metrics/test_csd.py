@@ -103,6 +103,20 @@ def test_forms_are_named(form):
     assert len({CSD(Colours(), other).convention for other in FORMS}) == 3
 
 
+@forms
+def test_the_value_is_the_mean_of_what_intervals_are_made_of(form):
+    metric = CSD(Colours(), form=form)
+    metric.update(pictures(2, 6), real=False)
+    metric.update(pictures(3, 5), real=True)
+    if form == "mean_to_mean":
+        assert metric.resampled() is None
+        return
+    values, units = metric.resampled()
+    assert values.std() > 0
+    assert units.tolist() == list(range(6))
+    assert float(values.mean()) == pytest.approx(float(metric.compute()), abs=1e-12)
+
+
 def test_identity_is_one():
     metric = CSD(Colours(), "mean_to_mean")
     for real in (False, True):

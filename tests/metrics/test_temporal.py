@@ -49,6 +49,16 @@ def test_pairs_stay_in_their_clip(average):
     assert "mean over" in metric.convention
 
 
+def test_pairs_belong_together_clip_by_clip():
+    frames, clips = pictures(0), torch.tensor([3, 3, 3, 5, 5, 9, 5])
+    metric = TemporalLPIPS(Gap())
+    metric.update(frames, clips)
+    values, units = metric.resampled()
+    assert units.tolist() == [3, 3, 5, 5]
+    assert float(values.mean()) == float(metric.compute())
+    assert TemporalLPIPS(Gap(), average="macro").resampled() is None
+
+
 @pytest.mark.parametrize("splits", [(6,), (1, 5), (2, 2, 2), (1,) * 6, (5, 1), (4, 2)])
 @pytest.mark.parametrize("average", ["micro", "macro"])
 def test_batches_of_any_size_give_one_mean(splits, average):

@@ -6,8 +6,13 @@ from experiments.evaluation.journal import NAME, Journal, alone_in, start_anew
 from lightning_modules.errors import ImpastoError
 
 HEAD = {
-    "format": 1, "protocol": "p" * 64, "checkpoint": "c" * 64, "settings": {"alpha": 1.0}, "device": "cpu", "threads": 1,
-}  # fmt: skip
+    "format": 1,
+    "protocol": "p" * 64,
+    "checkpoint": "c" * 64,
+    "settings": {"alpha": 1.0},
+    "device": "cpu",
+    "threads": 1,
+}
 
 
 def test_what_was_noted_is_known_again(tmp_path):
@@ -64,6 +69,23 @@ def test_starting_anew_removes_results_alone(tmp_path):
     (tmp_path / "notes.txt").touch()
     start_anew(tmp_path, ("pictures", "evaluation.json"))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_removal_that_was_stopped_is_finished(tmp_path, monkeypatch):
+    Journal(tmp_path, HEAD)
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.setattr("shutil.rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start_anew(tmp_path, ("pictures",))
+    monkeypatch.undo()
+    with pytest.raises(ImpastoError, match="holds pictures and no evaluation"):
+        Journal(tmp_path, HEAD)
+    start_anew(tmp_path, ("pictures",))
+    assert Journal(tmp_path, HEAD).entries == {}
+
+
+def interrupted(path):
+    raise KeyboardInterrupt
 
 
 def test_two_at_once_are_refused_and_a_killed_one_holds_nothing(tmp_path):
