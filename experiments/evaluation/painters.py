@@ -132,7 +132,7 @@ def _condition(model: StyleTransferModule, recipe: Recipe, asked: StyleCondition
     if asked is not None and asked not in takes:
         raise ImpastoError(f"{name} takes no {asked} condition: choose --condition {takes[0]}, or leave it away.")
     wanted = asked or recipe.condition or model.validate_with
-    return wanted if wanted in takes else takes[0]  # type: ignore[return-value]  # a region is no style
+    return wanted if wanted in takes else takes[0]
 
 
 def _require(tasks: Sequence[Task], field: str, because: str) -> None:

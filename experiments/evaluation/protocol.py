@@ -164,14 +164,10 @@ def freeze(recipe: Recipe, plan: Plan, limit: int | None = None) -> Protocol:
 
     digits = max(4, len(str(len(wishes))))
     words = [each.name for each in fields(Task) if each.name not in ("id", *PICTURES)]
-    tasks = [
-        Task(
-            f"{number:0{digits}}",
-            **{kind: key_of(kind, wish) for kind in PICTURES},
-            **{word: getattr(wish, word) for word in words},
-        )
-        for number, wish in enumerate(wishes)
-    ]
+    tasks = []
+    for number, wish in enumerate(wishes):
+        parts: dict[str, Any] = {kind: key_of(kind, wish) for kind in PICTURES}
+        tasks.append(Task(f"{number:0{digits}}", **parts, **{word: getattr(wish, word) for word in words}))
     return Protocol(recipe, {name: path.resolve() for name, path in plan.roots.items()}, pictures, tasks)
 
 

@@ -4,7 +4,7 @@ from argparse import ArgumentError
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -136,7 +136,7 @@ def parse_recipe(settings: Mapping[str, Any], path: Path) -> Recipe:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Recipe)
     try:
-        recipe = cast(Recipe, Recipe(**parser.instantiate(parser.parse_object(dict(settings))).as_dict()))
+        recipe = Recipe(**parser.instantiate(parser.parse_object(dict(settings))).as_dict())
     except ArgumentError as error:
         raise ImpastoError(f"The protocol {path} does not fit: {explain(error, sorted(RECIPE_KEYS))}") from error
     _check(recipe, path)
