@@ -1,10 +1,18 @@
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
-from experiments.evaluation.journal import NAME, Journal, alone_in, start_anew
+from experiments.evaluation.journal import LOCK, NAME, Journal, alone_in, start_anew
 from lightning_modules.errors import ImpastoError
 
+HOLDER = """
+import sys, time
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
 HEAD = {
     "format": 1,
     "protocol": "p" * 64,
@@ -89,21 +97,12 @@ def interrupted(path):
 
 
 def test_two_at_once_are_refused_and_a_killed_one_holds_nothing(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    ready = context.Event()
-    other = context.Process(target=hold, args=(tmp_path, ready))
-    other.start()
-    assert ready.wait(60)
-    with pytest.raises(ImpastoError, match="Another process evaluates"), alone_in(tmp_path):
-        pass
-    other.kill()
-    other.join()
-    with alone_in(tmp_path):
-        pass
-
-
-def hold(folder, ready):
-    with alone_in(folder):
-        ready.set()
-        ready.wait()
-        multiprocessing.Event().wait()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:  # noqa: S603
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ImpastoError, match="Another process evaluates"), alone_in(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+        with alone_in(tmp_path):
+            pass
