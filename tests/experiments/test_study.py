@@ -91,10 +91,12 @@ def test_the_page_gives_nothing_away_and_the_key_tells_all(ask, evaluated):
 
 
 def test_neither_place_nor_order_tells_whose_a_picture_is(ask):
-    _, data, key = ask("--questions", "overall", "--seed", "1")
-    first = [key["trials"][trial["id"]]["options"][trial["options"][0]["id"]] for trial in data["trials"]]
+    _, data, key = ask("--questions", "overall,deception", "--seed", "1")
+    duels = [trial for trial in data["trials"] if trial["question"] == "overall"]
+    first = [key["trials"][trial["id"]]["options"][trial["options"][0]["id"]] for trial in duels]
     assert set(first) == set(METHODS[:2])
-    shown = {trial[kind] for trial in data["trials"] for kind in ("content", "style")}
+    # The style pictures are judged here, too.
+    shown = {trial[kind] for trial in duels for kind in ("content", "style")}
     chosen = {option["picture"] for trial in data["trials"] for option in trial["options"]}
     assert not shown & chosen
     pictures = [key["trials"][t["id"]]["options"][o["id"]] for t in data["trials"] for o in t["options"]]
