@@ -39,6 +39,11 @@ def load_generator(path: str | Path, device: str | torch.device = "cpu") -> Gene
     return _restored(path, device, GenerativeModule)  # type: ignore[type-abstract]
 
 
+def load_experiment(path: str | Path, kind: type[Kind], device: str | torch.device = "cpu") -> Kind:
+    """Rebuild what a folder of YAML has trained, of one kind; see `load_checkpoint`."""
+    return _restored(path, device, kind)
+
+
 def _restored(path: str | Path, device: str | torch.device, kind: type[Kind]) -> Kind:
     checkpoint, recipe = _read(checkpoint_file(path))
     signature = signature_of(checkpoint, str(path))
@@ -160,10 +165,12 @@ def _built(recipe: Mapping[str, Any], kind: type[Kind]) -> Kind:
 
 
 def _unfit(path: str, found: type[Experiment], kind: type[Experiment]) -> str:
-    if issubclass(found, GenerativeModule):
+    if issubclass(found, GenerativeModule) and issubclass(kind, StyleTransferModule):
         return f"{path} draws from words and restyles no pictures: give it to `impasto stylize --prompt`."
     if issubclass(kind, GenerativeModule):
         return f"{path} draws nothing from words: choose a checkpoint of a method that does."
+    if not issubclass(kind, StyleTransferModule):
+        return f"{path} is no {kind.__name__}: choose a checkpoint of one."
     return f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest."
 
 

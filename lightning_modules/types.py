@@ -132,6 +132,38 @@ class PromptBatch(NamedTuple):
     style: Tensor
 
 
+class AnnotatedBatch(NamedTuple):
+    """One batch of annotated pictures, for a classifier that keeps their features.
+
+    Attributes:
+        picture: Numbers in the data module's ``pictures``, ``(B,)``, int64.
+        label: 1 for what is stylistic, 0 for what is not, nan where nobody has said, ``(B,)``, float32.
+        artist: Index into the data module's ``artists``, the groups that a split keeps whole, ``(B,)``, int64.
+        prompt: The group's name of every sample.
+        index: Position of the sample in its split, ``(B,)``, int64; a padded sampler repeats an index.
+    """
+
+    picture: Tensor
+    label: Tensor
+    artist: Tensor
+    prompt: list[str]
+    index: Tensor  # type: ignore[assignment]  # nobody searches a batch with tuple.index
+
+
+class Judgement(TypedDict):
+    """What a classifier of two kinds thinks of a batch; every tensor is ``(B,)``.
+
+    ``logits`` is above 0 for the first kind, nan for a picture that cannot be read; ``label`` is 1 for the first kind, 0
+    for the second, nan where nobody has said; ``group`` is as `AnnotatedBatch.artist`, -1 where there is none; ``index``
+    is the position of the sample in its split.
+    """
+
+    logits: Tensor
+    label: Tensor
+    group: Tensor
+    index: Tensor
+
+
 class Stylization(TypedDict):
     """What a validation step hands to the callbacks; images ``(B, 3, H, W)``, RGB in [0, 1].
 

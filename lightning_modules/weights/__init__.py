@@ -11,9 +11,16 @@ from lightning_modules.weights.clip import load_clip, need_clip
 from lightning_modules.weights.diffusion import LatentDiffusion, load_diffusion, need_diffusion, pipeline_of
 from lightning_modules.weights.dinov2 import dinov2_installed, load_dinov2
 from lightning_modules.weights.files import EMBEDDED
-from lightning_modules.weights.judges import InceptionVariant, load_artist_classifier, load_csd, load_inception
+from lightning_modules.weights.judges import (
+    InceptionVariant,
+    load_artist_classifier,
+    load_csd,
+    load_inception,
+    need_csd,
+)
 from lightning_modules.weights.lpips import LPIPS, load_lpips, need_lpips
 from lightning_modules.weights.vgg import VGGVariant, load_vgg, load_vgg16_state, need_vgg
+from lightning_modules.weights.vit import load_aladin, load_vit
 
 __all__ = [
     "EMBEDDED",
@@ -24,6 +31,7 @@ __all__ = [
     "VGGVariant",
     "WeightsSource",
     "dinov2_installed",
+    "load_aladin",
     "load_artist_classifier",
     "load_clip",
     "load_csd",
@@ -33,7 +41,9 @@ __all__ = [
     "load_lpips",
     "load_vgg",
     "load_vgg16_state",
+    "load_vit",
     "need_clip",
+    "need_csd",
     "need_diffusion",
     "need_lpips",
     "need_vgg",

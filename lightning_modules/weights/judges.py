@@ -92,8 +92,12 @@ def load_csd(weights: WeightsSource = "auto") -> FrozenNetwork:
         "embedded": lambda: _style_stand_in("embedded"),
         "random": lambda: _style_stand_in("random"),
     }
-    need = Need("CSD", own_file(CSD_FILE).is_file, lambda: read_state(_csd_file(), "CSD weights"))
-    return found[resolve(weights, need)]()
+    return found[resolve(weights, need_csd())]()
+
+
+def need_csd() -> Need:
+    """Return what `load_csd` needs, for `resolve`."""
+    return Need("CSD", own_file(CSD_FILE).is_file, lambda: read_state(_csd_file(), "CSD weights"))
 
 
 def load_artist_classifier(weights: str | Path = "embedded") -> ArtistClassifier:

@@ -1,0 +1,159 @@
+"""The two frozen networks that the predictor looks through: one that knows what is shown, one that knows how."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.errors import ImpastoError
+from lightning_modules.networks.clip import centre_square
+from lightning_modules.networks.dinov2 import DINOv2
+from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.vgg import VGGEncoder
+from lightning_modules.weights import (
+    Need,
+    WeightsSource,
+    load_aladin,
+    load_artist_classifier,
+    load_csd,
+    load_dinov2,
+    load_vgg,
+    load_vit,
+    need_csd,
+    need_vgg,
+)
+
+ContentBranch = Literal["vgg", "dinov2s_imgfocus", "vit"]
+StyleBranch = Literal["csd", "artist", "aladin"]
+DEEP = ("relu4_1", "relu5_1")
+DINO_SIDE = 224
+FORMAT = "1"  # of features; another number is another cache
+SAMPLED = 64  # numbers of a tensor that tell it from another
+
+
+class DeepMeans(FrozenNetwork):
+    """What a VGG's deep layers see, wherever they see it: their means over the picture, each of unit length.
+
+    Args:
+        encoder: The VGG.
+    """
+
+    def __init__(self, encoder: VGGEncoder) -> None:
+        super().__init__(encoder.source)
+        self.digest = encoder.digest
+        self.encoder = encoder
+        self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``(B, D)`` of ``(B, 3, H, W)``, RGB in [0, 1], sides of 16 on."""
+        maps = self.encoder(images, DEEP)
+        return torch.cat([F.normalize(maps[layer].mean((2, 3)), dim=1) for layer in DEEP], 1)
+
+
+class LastTokens(FrozenNetwork):
+    """The mean of a DINOv2's tokens behind its last block, of the square in the middle.
+
+    Args:
+        network: The DINOv2.
+    """
+
+    def __init__(self, network: DINOv2) -> None:
+        super().__init__(network.source)
+        self.network = network
+        self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``(B, D)`` of ``(B, 3, H, W)``, RGB in [0, 1], any size."""
+        last = len(self.network.blocks) - 1
+        mean: Tensor = self.network(centre_square(images, DINO_SIDE).clamp(0, 1), [last])[last].mean(1)
+        return mean
+
+
+class ArtistFeatures(FrozenNetwork):
+    """What the last layer of an artist classifier sees.
+
+    Args:
+        network: The classifier.
+    """
+
+    def __init__(self, network: FrozenNetwork) -> None:
+        super().__init__(network.source)
+        self.network = network
+        self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``(B, D)`` of ``(B, 3, H, W)``, RGB in [0, 1]."""
+        features: Tensor = self.network.features(images)  # type: ignore[operator]  # artist classifiers have it
+        return features
+
+
+class Choice(NamedTuple):
+    """A branch as a configuration names it.
+
+    Attributes:
+        load: From the source of weights to the network.
+        need: What decides where ``auto`` is left open; None where there is one source only.
+    """
+
+    load: Callable[[WeightsSource], FrozenNetwork]
+    need: Callable[[], Need] | None = None
+
+
+CONTENT: Mapping[str, Choice] = {
+    "vgg": Choice(lambda weights: DeepMeans(load_vgg(weights)), need_vgg),
+    "dinov2s_imgfocus": Choice(lambda weights: LastTokens(_random_dinov2() if weights == "random" else load_dinov2())),
+    "vit": Choice(lambda weights: load_vit("random" if weights == "random" else "pretrained")),
+}
+STYLE: Mapping[str, Choice] = {
+    "csd": Choice(load_csd, need_csd),
+    "artist": Choice(
+        lambda weights: ArtistFeatures(load_artist_classifier("random" if weights == "random" else "embedded"))
+    ),
+    "aladin": Choice(lambda weights: load_aladin("random" if weights == "random" else "pretrained")),
+}
+
+
+def needs_of(*choices: Choice) -> list[Need]:
+    """Return what decides where weights ``auto`` come from."""
+    return [choice.need() for choice in choices if choice.need is not None]
+
+
+@torch.no_grad()
+def width_of(branch: nn.Module, side: int) -> int:
+    """Return how many features a branch gives of a square picture."""
+    return int(branch(torch.zeros(1, 3, side, side)).shape[1])
+
+
+def identity_of(name: str, branch: FrozenNetwork, side: int) -> str:
+    """Return a name for a branch's features that changes with its weights and with the side that it sees.
+
+    Args:
+        name: As the configuration has it.
+        branch: The network.
+        side: Of the pictures, in pixels.
+    """
+    digest = hashlib.sha256("\n".join((FORMAT, name, branch.signature, str(side))).encode())
+    for tensor in branch.state_dict().values():  # a source may mean other weights in another version
+        flat = tensor.detach().flatten()
+        digest.update(flat[:: max(1, len(flat) // SAMPLED)].cpu().numpy().tobytes())
+    return f"{name}-{digest.hexdigest()[:20]}"
+
+
+def chosen(name: str, among: Mapping[str, Choice], kind: str) -> Choice:
+    """Return the branch of that name.
+
+    Raises:
+        ImpastoError: If there is none.
+    """
+    if name not in among:
+        raise ImpastoError(f"There is no {kind} branch {name!r}: choose one of {', '.join(among)}.")
+    return among[name]
+
+
+def _random_dinov2() -> DINOv2:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return DINOv2(source="random")
