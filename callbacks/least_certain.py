@@ -61,7 +61,7 @@ class LeastCertain(Callback):
         indices, groups, rows = (part.cpu() for part in self._table.compute())
         if not trainer.is_global_zero or folder is None or not trainer.loggers:
             return
-        probabilities = torch.sigmoid(rows[:, 0] / float(pl_module.temperature))  # type: ignore[arg-type]
+        probabilities = pl_module.probabilities(rows[:, 0].to(pl_module.device, torch.float32)).cpu()  # type: ignore[operator]
         data = trainer.datamodule  # type: ignore[attr-defined]
         table = [
             {

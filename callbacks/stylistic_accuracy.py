@@ -7,16 +7,18 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_modules.files import replacing, write_atomically
 from lightning_modules.types import Judgement
 from metrics.functional.calibration import (
     Reliability,
+    balanced,
     expected_calibration_error,
-    log_loss,
+    platt_scaling,
     reliability,
-    temperature_of,
 )
 from metrics.functional.precision import has_float64
 from metrics.sample_table import SampleTable
@@ -24,23 +26,31 @@ from metrics.sample_table import SampleTable
 COLUMNS = ("logit", "label")
 KINDS = ("plain", "stylistic")
 BINS = 10
+THRESHOLD = 0.5
 
 
 @runtime_checkable
-class Tempered(Protocol):
-    """A predictor whose logits are divided by a temperature."""
+class Calibrated(Protocol):
+    """A predictor whose logits become probabilities by a temperature and a shift."""
 
     temperature: Tensor
+    bias: Tensor
+
+    def calibrate(self, temperature: float, bias: float) -> None:
+        """Set them."""
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Apply them."""
 
 
 class StylisticAccuracy(Callback):
-    """Measure logits against annotations, and set the predictor's temperature after every validation.
+    """Measure logits against annotations, and calibrate the predictor after every validation of a fit.
 
     Under ``val/`` (``test/``): ``accuracy``, ``accuracy_macro`` (the mean of both kinds' own, as there are rarely as
-    many of each), ``loss`` (cross entropy of the logits as they are), ``ece`` (expected calibration error with the
-    temperature) and ``ece_raw`` (without); ``val/temperature``. The temperature is fitted on the validation split, so
-    only ``test/ece`` says how it holds for others. Every picture counts once, however the ranks shared them; one that
-    cannot be read does not count.
+    many of each), and with both kinds counted alike ``loss`` (cross entropy), ``ece`` (expected calibration error) and
+    ``ece_raw`` (that before the calibration); ``val/temperature`` and ``val/bias``, the calibration. It is fitted on
+    the validation split, so only ``test/`` says how it holds for other groups. Every picture counts once, however the
+    ranks shared them; one that cannot be read does not count.
 
     Into the run's folder go ``stylistic_<split>.json`` (confusion matrix, bins, the share of right answers for every
     group, such as a painter) and ``reliability_<split>.png``.
@@ -87,9 +97,9 @@ class StylisticAccuracy(Callback):
         self._note(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit the temperature, then log and write."""
+        """Calibrate, then log and write."""
         if not trainer.sanity_checking:
-            self._finish(trainer, pl_module, "val", fit=trainer.training or trainer.state.fn == "fit")
+            self._finish(trainer, pl_module, "val", fit=trainer.state.fn == TrainerFn.FITTING)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log and write."""
@@ -117,22 +127,25 @@ class StylisticAccuracy(Callback):
         _, groups, rows = (part.cpu() for part in self._table.compute())
         readable = rows[:, 0].isfinite()
         groups, logits, labels = groups[readable], rows[readable, 0], rows[readable, 1]
-        if not len(logits):
+        if not len(logits) or not isinstance(pl_module, Calibrated):
             return
-        if fit and isinstance(pl_module, Tempered):
-            pl_module.temperature.fill_(float(temperature_of(logits, labels)))
-        temperature = float(pl_module.temperature) if isinstance(pl_module, Tempered) else 1.0
-        table = reliability(torch.sigmoid(logits / temperature), labels, BINS)
-        values = _values(logits, labels, temperature)
+        weights = balanced(labels)
+        if fit:
+            pl_module.calibrate(*platt_scaling(logits, labels, weights))
+        probabilities = pl_module.probabilities(logits.to(pl_module.temperature)).cpu().double()
+        table = reliability(probabilities, labels, BINS, weights)
+        values = _values(probabilities, labels) | {
+            "ece_raw": float(expected_calibration_error(torch.sigmoid(logits), labels, BINS, weights))
+        }
         if stage == "val":
-            values["temperature"] = temperature
+            values |= {"temperature": float(pl_module.temperature), "bias": float(pl_module.bias)}
         pl_module.log_dict({f"{stage}/{name}": value for name, value in values.items()}, sync_dist=True)
         self.conventions = _conventions(stage, int((~readable).sum()), labels)
         if trainer.is_global_zero and trainer.loggers and folder is not None:
             names = getattr(getattr(trainer, "datamodule", None), "artists", ())
             report = values | {
-                "confusion": _confusion(logits, labels),
-                "right_of": _right_of(groups, logits, labels, names),
+                "confusion": _confusion(probabilities, labels),
+                "right_of": _right_of(groups, probabilities, labels, names),
                 "bins": [dict(zip(table._fields, row, strict=True)) for row in zip(*map(_listed, table), strict=True)],
             }
             self._write(Path(folder), stage, report, table)
@@ -156,42 +169,45 @@ def draw_reliability(path: Path, table: Reliability) -> None:
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    kept = table.samples > 0
+    kept = table.mass > 0
     above.plot((0, 1), (0, 1), color="grey", linewidth=1)
     above.plot(table.predicted[kept].tolist(), table.found[kept].tolist(), marker="o")
     above.set(ylabel="share that is stylistic", ylim=(-0.02, 1.02))
-    width = 1 / len(table.samples)
-    below.bar([width * (place + 0.5) for place in range(len(table.samples))], table.samples.tolist(), width * 0.9)
-    below.set(xlabel="predicted probability", ylabel="pictures", xlim=(0, 1))
+    width = 1 / len(table.mass)
+    below.bar([width * (place + 0.5) for place in range(len(table.mass))], table.mass.tolist(), width * 0.9)
+    below.set(xlabel="predicted probability", ylabel="share of pictures", xlim=(0, 1))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def _values(logits: Tensor, labels: Tensor, temperature: float) -> dict[str, float]:
-    right = ((logits > 0) == (labels > 0.5)).double()
-    kinds = [right[labels == kind].mean() for kind in (0, 1) if bool((labels == kind).any())]
+def _values(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    weights, right = balanced(labels), _right(probabilities, labels)
+    losses = F.binary_cross_entropy(probabilities, labels, reduction="none")
     return {
         "accuracy": float(right.mean()),
-        "accuracy_macro": float(torch.stack(kinds).mean()),
-        "loss": float(log_loss(logits, labels)),
-        "ece": float(expected_calibration_error(torch.sigmoid(logits / temperature), labels, BINS)),
-        "ece_raw": float(expected_calibration_error(torch.sigmoid(logits), labels, BINS)),
+        "accuracy_macro": float((weights * right).sum()),
+        "loss": float((weights * losses).sum()),
+        "ece": float(expected_calibration_error(probabilities, labels, BINS, weights)),
     }
 
 
-def _confusion(logits: Tensor, labels: Tensor) -> dict[str, dict[str, int]]:
+def _right(probabilities: Tensor, labels: Tensor) -> Tensor:
+    return ((probabilities >= THRESHOLD) == (labels > THRESHOLD)).double()
+
+
+def _confusion(probabilities: Tensor, labels: Tensor) -> dict[str, dict[str, int]]:
     """Return how many of each kind, the outer key, are taken for each, the inner one."""
     return {
         true: {
-            said: int(((labels > 0.5) == bool(number)).logical_and((logits > 0) == bool(other)).sum())
+            said: int((((labels > THRESHOLD) == bool(number)) & ((probabilities >= THRESHOLD) == bool(other))).sum())
             for other, said in enumerate(KINDS)
         }
         for number, true in enumerate(KINDS)
     }
 
 
-def _right_of(groups: Tensor, logits: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, float]:
-    right = ((logits > 0) == (labels > 0.5)).double()
+def _right_of(groups: Tensor, probabilities: Tensor, labels: Tensor, names: tuple[str, ...]) -> dict[str, float]:
+    right = _right(probabilities, labels)
     return {
         names[group] if 0 <= group < len(names) else str(group): float(right[groups == group].mean())
         for group in groups.unique().tolist()
@@ -203,16 +219,18 @@ def _listed(column: Tensor) -> list[float | None]:
 
 
 def _conventions(stage: str, unreadable: int, labels: Tensor) -> dict[str, str]:
-    ones = int((labels > 0.5).sum())
+    ones = int((labels > THRESHOLD).sum())
     seen = f"{ones} stylistic and {len(labels) - ones} plain pictures of held-out groups, each once"
     seen += f", without {unreadable} that cannot be read" if unreadable else ""
     fitted = "fitted on these very pictures" if stage == "val" else "fitted on the validation split"
     texts = {
         "accuracy": f"share taken for what they are, at probability 0.5, of {seen}",
         "accuracy_macro": f"mean of the two kinds' own shares, of {seen}",
-        "loss": f"cross entropy in nats, without temperature, on {seen}",
-        "ece": f"expected calibration error over {BINS} equal bins, with the temperature {fitted}, on {seen}",
-        "ece_raw": f"the same without temperature, on {seen}",
-        "temperature": f"that divides logits, {fitted}",
+        "loss": f"cross entropy in nats, either kind counting as much, with the calibration {fitted}, on {seen}",
+        "ece": f"expected calibration error over {BINS} equal bins, either kind counting as much, with the calibration "
+        f"{fitted}, on {seen}",
+        "ece_raw": f"the same before the calibration, on {seen}",
     }
-    return {f"{stage}/{name}": text for name, text in texts.items() if name != "temperature" or stage == "val"}
+    if stage == "val":
+        texts |= {"temperature": f"that divides logits, {fitted}", "bias": f"that is added to them, {fitted}"}
+    return {f"{stage}/{name}": text for name, text in texts.items()}

@@ -103,7 +103,12 @@ class StylizationGrid(Callback):
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Choose from this batch."""
-        if trainer.is_global_zero and not trainer.sanity_checking and isinstance(outputs, dict):
+        if (
+            trainer.is_global_zero
+            and not trainer.sanity_checking
+            and isinstance(outputs, dict)
+            and "stylized" in outputs
+        ):
             self._chosen = choose([*self._chosen, *split(outputs)], self.samples)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002

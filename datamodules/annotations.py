@@ -159,7 +159,7 @@ class AnnotationDataModule(LightningDataModule):
         if world_size > 1:
             sampler = DistributedSampler(samples, world_size, rank, shuffle=False)
         options = worker_options(0) | {"collate_fn": samples.collate}
-        return DataLoader(samples, self.val_batch_size, sampler=sampler, **options)
+        return DataLoader(samples, batch_size=self.val_batch_size, sampler=sampler, **options)
 
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

@@ -153,9 +153,9 @@ class AnnotatedBatch(NamedTuple):
 class Judgement(TypedDict):
     """What a classifier of two kinds thinks of a batch; every tensor is ``(B,)``.
 
-    ``logits`` is above 0 for the first kind, nan for a picture that cannot be read; ``label`` is 1 for the first kind, 0
-    for the second, nan where nobody has said; ``group`` is as `AnnotatedBatch.artist`, -1 where there is none; ``index``
-    is the position of the sample in its split.
+    ``logits`` is high for the first kind, nan for a picture that cannot be read; ``label`` is 1 for the first kind, 0
+    for the second, nan where nobody has said; ``group`` is as `AnnotatedBatch.artist`, -1 where there is none; and
+    ``index`` is the position of the sample in its split.
     """
 
     logits: Tensor

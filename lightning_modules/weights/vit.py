@@ -16,7 +16,7 @@ VIT = "vit_base_patch16_224"
 VIT_REPO = "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"
 VIT_FILE = "model.safetensors"
 ALADIN_FILE = "aladinVIT_bamfg_64.47.pt"
-INSTEAD = "or set the model's content to `vgg` and its style to `csd`, whose small weights are in the repository"
+INSTEAD = "or set the model's content and its style to `vgg`, whose small weights are in the repository"
 _ROOT = "enc_style."
 _PARTS = {  # of a block: name in timm, name in ALADIN's file
     "norm1": "attention_norm",

@@ -1,17 +1,18 @@
 """The two frozen networks that the predictor looks through: one that knows what is shown, one that knows how."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.errors import ImpastoError
 from lightning_modules.networks.clip import centre_square
 from lightning_modules.networks.dinov2 import DINOv2
+from lightning_modules.networks.edges import luma
 from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.stand_ins import StyleStandIn
 from lightning_modules.networks.vgg import VGGEncoder
 from lightning_modules.weights import (
     Need,
@@ -27,15 +28,19 @@ from lightning_modules.weights import (
 )
 
 ContentBranch = Literal["vgg", "dinov2s_imgfocus", "vit"]
-StyleBranch = Literal["csd", "artist", "aladin"]
+StyleBranch = Literal["vgg", "csd", "dinov2s_imgfocus", "artist", "aladin"]
 DEEP = ("relu4_1", "relu5_1")
 DINO_SIDE = 224
+MIDDLE = (3, 5, 7)  # of twelve
 FORMAT = "1"  # of features; another number is another cache
 SAMPLED = 64  # numbers of a tensor that tell it from another
 
 
 class DeepMeans(FrozenNetwork):
     """What a VGG's deep layers see, wherever they see it: their means over the picture, each of unit length.
+
+    Colours are left out, here and in `Moments`: every painter has a palette, and those that were learnt by heart say
+    nothing of the next painter's.
 
     Args:
         encoder: The VGG.
@@ -49,12 +54,31 @@ class DeepMeans(FrozenNetwork):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return ``(B, D)`` of ``(B, 3, H, W)``, RGB in [0, 1], sides of 16 on."""
-        maps = self.encoder(images, DEEP)
+        maps = self.encoder(without_colours(images), DEEP)
         return torch.cat([F.normalize(maps[layer].mean((2, 3)), dim=1) for layer in DEEP], 1)
 
 
+class Moments(FrozenNetwork):
+    """How a picture is done: means and deviations of a VGG's layers, without the picture's colours.
+
+    Args:
+        encoder: The VGG.
+    """
+
+    def __init__(self, encoder: VGGEncoder) -> None:
+        super().__init__(encoder.source)
+        self.digest = encoder.digest
+        self.descriptor = StyleStandIn(encoder)
+        self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``(B, D)`` of ``(B, 3, H, W)``, RGB in [0, 1], sides of 16 on."""
+        moments: Tensor = self.descriptor(without_colours(images))
+        return moments
+
+
 class LastTokens(FrozenNetwork):
-    """The mean of a DINOv2's tokens behind its last block, of the square in the middle.
+    """What a picture shows: the mean of a DINOv2's tokens behind its last block, of the square in the middle.
 
     Args:
         network: The DINOv2.
@@ -70,6 +94,29 @@ class LastTokens(FrozenNetwork):
         last = len(self.network.blocks) - 1
         mean: Tensor = self.network(centre_square(images, DINO_SIDE).clamp(0, 1), [last])[last].mean(1)
         return mean
+
+
+class MiddleMoments(FrozenNetwork):
+    """How a picture is done: means and deviations of a DINOv2's tokens behind blocks in its middle.
+
+    The last blocks see things, the first ones edges. Of each block, mean and deviation have unit length.
+
+    Args:
+        network: The DINOv2.
+        blocks: Which, counted from 0.
+    """
+
+    def __init__(self, network: DINOv2, blocks: Sequence[int] = MIDDLE) -> None:
+        super().__init__(network.source)
+        self.network = network
+        self.blocks = tuple(block for block in blocks if block < len(network.blocks))
+        self.freeze()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return ``(B, 2 D blocks)`` of ``(B, 3, H, W)``, RGB in [0, 1], any size."""
+        found = self.network(centre_square(images, DINO_SIDE).clamp(0, 1), self.blocks)
+        parts = [part for tokens in found.values() for part in (tokens.mean(1), tokens.std(1, correction=0))]
+        return torch.cat([F.normalize(part, dim=1) for part in parts], 1)
 
 
 class ArtistFeatures(FrozenNetwork):
@@ -104,11 +151,13 @@ class Choice(NamedTuple):
 
 CONTENT: Mapping[str, Choice] = {
     "vgg": Choice(lambda weights: DeepMeans(load_vgg(weights)), need_vgg),
-    "dinov2s_imgfocus": Choice(lambda weights: LastTokens(_random_dinov2() if weights == "random" else load_dinov2())),
+    "dinov2s_imgfocus": Choice(lambda weights: LastTokens(_dinov2(weights))),
     "vit": Choice(lambda weights: load_vit("random" if weights == "random" else "pretrained")),
 }
 STYLE: Mapping[str, Choice] = {
+    "vgg": Choice(lambda weights: Moments(load_vgg(weights)), need_vgg),
     "csd": Choice(load_csd, need_csd),
+    "dinov2s_imgfocus": Choice(lambda weights: MiddleMoments(_dinov2(weights))),
     "artist": Choice(
         lambda weights: ArtistFeatures(load_artist_classifier("random" if weights == "random" else "embedded"))
     ),
@@ -119,6 +168,11 @@ STYLE: Mapping[str, Choice] = {
 def needs_of(*choices: Choice) -> list[Need]:
     """Return what decides where weights ``auto`` come from."""
     return [choice.need() for choice in choices if choice.need is not None]
+
+
+def without_colours(images: Tensor) -> Tensor:
+    """Return the pictures in grey, of three channels still."""
+    return luma(images).expand_as(images)
 
 
 @torch.no_grad()
@@ -142,18 +196,9 @@ def identity_of(name: str, branch: FrozenNetwork, side: int) -> str:
     return f"{name}-{digest.hexdigest()[:20]}"
 
 
-def chosen(name: str, among: Mapping[str, Choice], kind: str) -> Choice:
-    """Return the branch of that name.
-
-    Raises:
-        ImpastoError: If there is none.
-    """
-    if name not in among:
-        raise ImpastoError(f"There is no {kind} branch {name!r}: choose one of {', '.join(among)}.")
-    return among[name]
-
-
-def _random_dinov2() -> DINOv2:
+def _dinov2(weights: WeightsSource) -> DINOv2:
+    if weights != "random":
+        return load_dinov2()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return DINOv2(source="random")

@@ -38,8 +38,9 @@ class _Seen(NamedTuple):
 class StylisticPrediction(Experiment):
     """Binary cross entropy of a small MLP on two frozen branches, one that knows content and one that knows style.
 
-    ``p(stylistic) = sigmoid(f(c(x), s(x)) / T)``. T is 1 in training; a validation sets it
-    (`callbacks.stylistic_accuracy.StylisticAccuracy`), so that of the pictures that get 0.8 four in five are stylistic.
+    ``p(stylistic) = sigmoid(f(c(x), s(x)) / T + b)``. In training T is 1 and b is 0; a validation sets both
+    (`callbacks.stylistic_accuracy.StylisticAccuracy`), for styles that were never trained on are less sure than those
+    that were, so that of the pictures that get 0.8 four in five are stylistic where there are as many of either kind.
 
     Batches bring numbers of pictures, whose features the disk keeps, or pictures: of a `StyleBatch` the styles are
     stylistic and the contents are not.
@@ -48,7 +49,7 @@ class StylisticPrediction(Experiment):
         optimizer: Optimiser of the MLP.
         scheduler: Learning-rate schedule, stepped every iteration.
         content: ``vgg``, ``dinov2s_imgfocus`` or ``vit``.
-        style: ``csd``, ``artist`` or ``aladin``.
+        style: ``vgg``, ``csd``, ``dinov2s_imgfocus``, ``artist`` or ``aladin``.
         weights: Where the branches' weights come from, as everywhere; of ``dinov2s_imgfocus``, ``vit``, ``artist`` and
             ``aladin`` there is one kind only, beside ``random``.
         side: Pictures are brought to this short side, in pixels, and the square in their middle is looked at.
@@ -59,14 +60,16 @@ class StylisticPrediction(Experiment):
 
     Attributes:
         temperature: T, a buffer, part of the checkpoint.
+        bias: b, another.
 
     Raises:
         ImpastoError: If weights are missing.
 
-    Source: Ruta et al. 2024 (NeAT), section 3; Guo et al. 2017 for the temperature.
+    Source: Ruta et al. 2024 (NeAT), section 3; Platt 1999 for T and b.
     """
 
     temperature: Tensor
+    bias: Tensor
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class StylisticPrediction(Experiment):
         scheduler: LRSchedulerCallable | None = None,
         *,
         content: ContentBranch = "vgg",
-        style: StyleBranch = "csd",
+        style: StyleBranch = "vgg",
         weights: WeightsSource = "auto",
         side: int = 256,
         hidden: Sequence[int] = (256,),
@@ -93,6 +96,7 @@ class StylisticPrediction(Experiment):
         self.style = STYLE[style].load(weights)
         self.head = Head([width_of(branch, side) for branch in (self.content, self.style)], hidden, dropout)
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("bias", torch.zeros(()))
         self.features = torch.empty(0)  # no buffer: DDP would send it around in every step
 
     def setup(self, stage: str) -> None:
@@ -117,7 +121,16 @@ class StylisticPrediction(Experiment):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return how likely each picture is stylistic, ``(B,)`` in [0, 1], of ``(B, 3, H, W)`` in [0, 1], any size."""
-        return torch.sigmoid(self.head(self.look(images)) / self.temperature)
+        return self.probabilities(self.head(self.look(images)))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return how likely it is that pictures are stylistic, of logits as steps give them."""
+        return torch.sigmoid(logits / self.temperature + self.bias)
+
+    def calibrate(self, temperature: float, bias: float) -> None:
+        """Set T and b."""
+        self.temperature.fill_(temperature)
+        self.bias.fill_(bias)
 
     @torch.no_grad()
     def look(self, images: Tensor) -> Tensor:
@@ -138,7 +151,7 @@ class StylisticPrediction(Experiment):
         self.log_terms({"total": loss, "accuracy": right.mul(known).sum() / known.sum().clamp_min(1)})
 
     def validation_step(self, batch: AnnotatedBatch | StyleBatch, batch_idx: int) -> Judgement:  # noqa: ARG002
-        """Return what is thought of a batch, before the temperature; callbacks make metrics of it."""
+        """Return what is thought of a batch, before T and b; callbacks make metrics of it."""
         judged = self._judge(batch)
         logits = torch.where(judged.known > 0, self.head(judged.features), torch.nan)
         return Judgement(logits=logits, label=judged.label, group=judged.group, index=judged.index)
