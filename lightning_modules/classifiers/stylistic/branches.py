@@ -189,7 +189,8 @@ def identity_of(name: str, branch: FrozenNetwork, side: int) -> str:
         branch: The network.
         side: Of the pictures, in pixels.
     """
-    digest = hashlib.sha256("\n".join((FORMAT, name, branch.signature, str(side))).encode())
+    kind = type(branch).__qualname__  # one network may be two branches
+    digest = hashlib.sha256("\n".join((FORMAT, name, kind, branch.signature, str(side))).encode())
     for tensor in branch.state_dict().values():  # a source may mean other weights in another version
         flat = tensor.detach().flatten()
         digest.update(flat[:: max(1, len(flat) // SAMPLED)].cpu().numpy().tobytes())
