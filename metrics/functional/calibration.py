@@ -42,7 +42,7 @@ def balanced(labels: Tensor) -> Tensor:
     ones = (labels > 0.5).sum()
     counts = torch.where(labels > 0.5, ones, len(labels) - ones)
     kinds = int(ones > 0) + int(ones < len(labels))
-    return 1 / (counts * max(kinds, 1))
+    return 1 / as_float64(counts * max(kinds, 1))
 
 
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10, weights: Tensor | None = None) -> Reliability:

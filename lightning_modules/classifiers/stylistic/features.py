@@ -78,6 +78,7 @@ class FeatureCache:
         hashes = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, HASH_BYTES)
         with replacing(path) as temporary:
             save_file({"hashes": hashes, "features": rows.float().cpu().contiguous()}, temporary)
+            temporary.chmod(0o644)  # safetensors writes for the owner alone
         self._seen.add(path.name)
         self._rows |= dict(zip(keys, rows.float().cpu(), strict=True))
 

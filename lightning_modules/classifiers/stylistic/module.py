@@ -169,7 +169,9 @@ class StylisticPrediction(Experiment):
             features = self.features[batch.picture]
             known = features.isfinite().all(1).to(features)
             label = batch.label.to(features)
-            return _Seen(features.nan_to_num(), label, batch.artist, batch.index, known)
+            middle = features.nanmean(0).nan_to_num()  # in the place of what is unknown; leaves the batch norm's mean
+            features = torch.where(known[:, None] > 0, features, middle)
+            return _Seen(features, label, batch.artist, batch.index, known)
         features = self.look(torch.cat((batch.style, batch.content)))
         label = torch.cat((torch.ones_like(batch.artist), torch.zeros_like(batch.artist))).to(features)
         group = torch.cat((batch.artist, torch.full_like(batch.artist, -1)))

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """Merges the branches to one score: the features of each, normalised, joined, then a small MLP.
+    """Merges the branches to one score: every feature brought to mean 0 and deviation 1, then a small MLP.
+
+    A batch norm does that without weights of its own: of a transformer's features some are a hundred times as large as
+    others, and the small ones are those that new painters share.
 
     Args:
         widths: Number of features of every branch.
@@ -20,7 +22,7 @@ class Head(nn.Module):
     def __init__(self, widths: Sequence[int], hidden: Sequence[int] = (256,), dropout: float = 0.2) -> None:
         super().__init__()
         self.widths = tuple(widths)
-        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for width in widths)
+        self.norm = nn.BatchNorm1d(sum(widths), affine=False)
         layers: list[nn.Module] = []
         inputs = sum(widths)
         for width in hidden:
@@ -30,7 +32,5 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return one logit for every row of joined features, ``(B, sum of widths)`` to ``(B,)``."""
-        parts = features.split(self.widths, dim=1)
-        joined = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=1)
-        logits: Tensor = self.layers(joined).squeeze(1)
+        logits: Tensor = self.layers(self.norm(features)).squeeze(1)
         return logits

@@ -5,13 +5,20 @@ import torch
 from lightning_modules.classifiers.stylistic.networks import Head
 
 
-def test_no_branch_outweighs_the_other_by_its_scale():
+def test_no_feature_outweighs_the_others_by_its_scale():
     torch.manual_seed(0)
-    head = Head((4, 6), hidden=(8,)).eval()
-    rows = torch.randn(3, 10)
-    louder = torch.cat((100 * rows[:, :4], rows[:, 4:] - 5), dim=1)
-    assert torch.allclose(head(rows), head(louder), atol=1e-4)
-    assert head(rows).shape == (3,)
+    head, scale = Head((4, 6), hidden=(8,), dropout=0.0), torch.logspace(-2, 2, 10)
+    rows = torch.randn(32, 10)
+    assert torch.allclose(head(rows), head(scale * rows - 5), atol=0.1)
+    assert head(rows).shape == (32,)
+
+
+def test_a_row_is_judged_for_itself_once_trained():
+    torch.manual_seed(0)
+    head, rows = Head((4, 6), hidden=(8,)), torch.randn(8, 10)
+    head(rows)
+    head.eval()
+    assert torch.allclose(head(rows)[:2], head(rows[:2]), atol=1e-6)
 
 
 def test_sizes_are_those_of_the_configuration():
