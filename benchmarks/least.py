@@ -29,7 +29,7 @@ from lightning_modules.least.jobs import Jobs, Order
 from lightning_modules.least.lens import Lens
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Structure
-from lightning_modules.weights import load_clip, load_vgg
+from lightning_modules.weights import WeightsSource, load_clip, load_vgg
 
 Losses = dict[str, Tensor]
 
@@ -57,6 +57,12 @@ def faster(plan: Plan) -> Plan:
         patches=replace(patches, count=max(1, patches.count // 2)),
         structure=replace(structure, size=structure.size // 2),
     )
+
+
+def full_size(size: int, patches: int, model: str, device: torch.device, weights: WeightsSource = "random") -> Fitting:
+    """Return the notebook's fit; with the embedded weights, networks are small."""
+    clip, vgg = load_clip(weights, model=model).to(device), load_vgg(weights).to(device)
+    return Fitting(Lens(clip, vgg, antialias=False), official(size, patches))
 
 
 def order(size: int, device: torch.device) -> Order:
@@ -141,8 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     meter, asked = Meter(device, 0), order(options.size, device)
-    clip, vgg = load_clip("random", model=options.clip).to(device), load_vgg("random").to(device)
-    exact = Fitting(Lens(clip, vgg, antialias=False), official(options.size, options.patches))
+    exact = full_size(options.size, options.patches, options.clip, device)
     jobs = exact.prepare(asked)
     runs = contenders(exact, jobs, asked)
     losses: dict[str, Losses] = {}

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lightning_modules.errors import ImpastoError
+from callbacks.together import stop_every_rank
 
 TOTAL = "total"
 
@@ -57,7 +57,7 @@ class FiniteLosses(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Look before anything is written.
 
-        Here nobody waits for other ranks: SLURM's requeue saves at any moment of an iteration.
+        Here nobody waits for other ranks: what is about to be saved is the same on all.
 
         Raises:
             ImpastoError: If a tensor is not finite.
@@ -82,14 +82,13 @@ class FiniteLosses(Callback):
         self._stop(trainer, f"The loss term {name} is", watched.iteration)
 
     def _stop(self, trainer: Trainer, what: str, iteration: int) -> None:
-        if not trainer.is_global_zero:
-            raise SystemExit(1)  # rank 0 says it
         kept = "there is no checkpoint yet"
         if self._last is not None and self._last.is_file():
             kept = f"{self._last} is the last good state"
-        raise ImpastoError(
+        stop_every_rank(
+            trainer,
             f"{what} not finite in iteration {iteration}: training has stopped, and {kept}. Go on with a lower "
-            "learning rate, with --model.clip, or in 32-true."
+            "learning rate, with --model.clip, or in 32-true.",
         )
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import io
 import os
+import platform
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from experiments.failures import Terminated, end_on_sigterm, explained
 from experiments.processors import share_processors
 
 FOLDER = Path(__file__).resolve().parent
+RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+"""Where torchrun, SLURM and Lightning say which of several processes this is."""
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
 
 
@@ -94,7 +97,7 @@ def _guarded(command: str, arguments: Sequence[str]) -> int:
     try:
         return _dispatch(command, arguments)
     except Terminated as stop:
-        return _complain(stop.sentence, 143)
+        return _complain(stop.sentence, stop.code)
     except KeyboardInterrupt as stop:
         return _complain(str(stop) or "Interrupted.", 130)
     except CommandLineError as error:
@@ -134,7 +137,9 @@ def _dispatch(command: str, arguments: Sequence[str]) -> int:
 
 
 def _complain(sentence: str, status: int) -> int:
-    print(f"impasto: {sentence}", file=sys.stderr)
+    number = next((os.environ[name] for name in RANKS if name in os.environ), "0")
+    who = "impasto" if number == "0" else f"impasto (rank {number} on {platform.node()})"
+    print(f"{who}: {sentence}", file=sys.stderr)
     return status
 
 

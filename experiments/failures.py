@@ -34,14 +34,19 @@ TEXTS = {
     r"PytorchStreamReader|failed finding central directory|Ran out of input|pickle data was truncated|unpickling": (
         "A checkpoint or a file of weights is cut off or damaged: take another one."
     ),
+    r"gloo/transport|ncclRemoteError|ncclSystemError|remote process exited": (
+        "Another process of this training has ended, or its node cannot be reached: what it said itself is the cause."
+    ),
 }
 
 
 class Terminated(SystemExit):
-    """SIGTERM, with what a user should know; 143 is the status that a shell gives it."""
+    """An end from outside, with what a user should know; 143 is the status that a shell gives SIGTERM."""
 
-    def __init__(self, sentence: str = "Terminated.") -> None:
-        super().__init__(143)
+    code: int
+
+    def __init__(self, sentence: str = "Terminated.", status: int = 143) -> None:
+        super().__init__(status)
         self.sentence = sentence
 
 

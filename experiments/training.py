@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -20,8 +21,11 @@ from callbacks.save_config import SaveConfig
 from experiments.commands import TRAINER_COMMANDS
 from experiments.failures import Terminated
 from experiments.report.page import write_report
+from experiments.runs.agreement import Agreement
 from experiments.runs.keeper import RunKeeper
+from experiments.runs.launch import check_processes
 from experiments.runs.provenance import sources_in_printed_config
+from experiments.runs.requeue import Requeue
 from experiments.runs.run import Run, RunOptions, disconnect, open_run
 from experiments.suggestions import CommandLineError, explain
 from lightning_modules.checkpoints import start_from
@@ -33,6 +37,7 @@ NOISE = (
     "LightningCLI's args parameter",  # that is how a dispatcher calls it
     r"Found \d+ module\(s\) in eval mode at the start of training",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    "The `srun` command is available on your system but is not used",  # the launch files use it
     "You have overridden `on_before_batch_transfer` in `LightningModule`",  # a method looks up what it has on disk
 )
 ELSEWHERE = {"accumulate_grad_batches": ("model.accumulate", 1), "gradient_clip_val": ("model.clip", None)}
@@ -84,10 +89,14 @@ class ImpastoCLI(LightningCLI):
         if self.start and not options.fast_dev_run:
             run = self._open_run(str(self.subcommand))
             self.keeper = RunKeeper(run)
-            callbacks.insert(0, self.keeper)
+            callbacks = [self.keeper, Agreement(self._settings()), *callbacks]
+            if SLURMEnvironment.detect():
+                callbacks.append(Requeue())
             kwargs["logger"] = run.loggers(str(self.subcommand))
         with self._orderly_end():
-            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            check_processes(trainer)
+            return trainer
 
     def after_fit(self) -> None:
         """Put the run's own report beside its records."""
@@ -151,8 +160,10 @@ class ImpastoCLI(LightningCLI):
         return f"{at}: continue from the last checkpoint with --run_name {run.name} --ckpt_path last."
 
     def _recipe(self) -> str:
-        config = yaml.safe_load(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_unset=False))
-        return yaml.safe_dump(config["model"], sort_keys=False)
+        return yaml.safe_dump(yaml.safe_load(self._settings())["model"], sort_keys=False)
+
+    def _settings(self) -> str:
+        return str(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_unset=False))
 
     def _open_run(self, subcommand: str) -> Run:
         config, init = self.config[subcommand], self.config_init[subcommand]

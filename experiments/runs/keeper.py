@@ -5,8 +5,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from callbacks.together import stop_every_rank
 from experiments.runs.run import Run
-from lightning_modules.errors import ImpastoError
 
 
 class RunKeeper(Callback):
@@ -34,7 +34,7 @@ class RunKeeper(Callback):
         """
         refusal = trainer.strategy.broadcast(self.run.refusal)
         if refusal:
-            raise ImpastoError(refusal) if trainer.is_global_zero else SystemExit(1)
+            stop_every_rank(trainer, refusal)
 
     def on_train_batch_end(self, *args: Any) -> None:  # noqa: ARG002
         """Make this run the method's latest."""
