@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lightning.pytorch.strategies import SingleDeviceStrategy
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import without_values
+from benchmarks.without_values import Ones, is_meta, train
 from experiments.cli import FOLDER
 from experiments.training import main
 
 STEPS = 2
-aten = torch.ops.aten
 
 
-class Reads(TorchDispatchMode):
+class Reads(Ones):
     """Notes every operation that brings something from the device to the host, and the line that asked for it."""
 
     def __init__(self):
@@ -32,23 +31,17 @@ class Reads(TorchDispatchMode):
         self.places, self.counting = [], False
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if operation is aten._local_scalar_dense.default and on_device(args[0]):
-            self.note(operation)
-            return 1  # enough to go on and find the next one
-        if operation is aten._to_copy.default and on_device(args[0]) and not is_device(kwargs.get("device")):
-            self.note(operation)
-            return torch.ones(args[0].shape, dtype=kwargs.get("dtype", args[0].dtype))
         try:
-            return operation(*args, **kwargs)
+            return super().__torch_dispatch__(operation, types, args, kwargs)
         except (NotImplementedError, RuntimeError):  # the shape of the result would depend on values
-            self.note(operation)
+            self.read(operation)
             raise
 
-    def note(self, operation):
+    def read(self, operation):
         if self.counting:
             ours = [frame for frame in traceback.extract_stack() if is_ours(Path(frame.filename))]
-            frame = next((frame for frame in reversed(ours) if frame.filename != __file__), ours[-1])
+            own = {__file__, without_values.__file__}
+            frame = next((frame for frame in reversed(ours) if frame.filename not in own), ours[-1])
             self.places.append(f"{operation} at {Path(frame.filename).name}:{frame.lineno}")
 
 
@@ -56,56 +49,28 @@ def is_ours(path):
     return path.is_relative_to(FOLDER.parent) and "site-packages" not in path.parts
 
 
-def on_device(tensor):
-    return is_device(tensor.device)
-
-
-def is_device(device):
-    return device is None or torch.device(device).type == "meta"
-
-
-class WithoutValues(SingleDeviceStrategy):
-    """The CPU's strategy, whose model and batches are on `meta`."""
-
-    def __init__(self):
-        super().__init__(device=torch.device("cpu"))
-
-    def model_to_device(self):
-        self.model.to("meta")
-
-    def batch_to_device(self, batch, device=None, dataloader_idx=0):
-        return super().batch_to_device(batch, torch.device("meta"), dataloader_idx)
-
-
-def autocast(device_type, *args, _autocast=torch.autocast, **kwargs):
-    return contextlib.nullcontext() if device_type == "meta" else _autocast(device_type, *args, **kwargs)
-
-
 @pytest.fixture
-def reads_of(monkeypatch, quiet_trainer):
+def reads_of(monkeypatch):
     """Return a function that trains for a few steps and returns where values were read in them."""
 
-    def train(module, data):
-        return reads_in_training(module, data, monkeypatch, quiet_trainer)
+    def call(module, data):
+        return reads_in_training(module, data, monkeypatch)
 
-    return train
+    return call
 
 
-def reads_in_training(module, data, monkeypatch, quiet_trainer):
+def reads_in_training(module, data, monkeypatch):
     step, reads = module.training_step, Reads()
 
     def training_step(batch, batch_idx):
-        assert all(on_device(part) for part in batch if isinstance(part, torch.Tensor))
+        assert all(is_meta(part.device) for part in batch if isinstance(part, torch.Tensor))
         reads.counting = True
         step(batch, batch_idx)
         reads.counting = False
 
     monkeypatch.setattr(module, "training_step", training_step)
-    monkeypatch.setattr(torch, "autocast", autocast)
-    trainer = quiet_trainer(strategy=WithoutValues(), max_steps=STEPS, limit_val_batches=0)
-    with reads:
-        trainer.fit(module, datamodule=data)
-    assert trainer.global_step == STEPS
+    train(module, data, reads, STEPS)
+    assert module.trainer.global_step == STEPS
     return reads.places
 
 

@@ -43,12 +43,12 @@ class Witness(Callback):
     def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.seen.append(batch.index)
 
-    def on_train_end(self, trainer, pl_module):
+    def on_fit_end(self, trainer, pl_module):
         found = {"seen": self.seen, "begun": self.begun, "state": pl_module.state_dict(), "step": trainer.global_step}
         found["written"] = [path for path in self.written if "/runs/" in path]
         torch.save(found, self.folder / f"rank{trainer.global_rank}of{trainer.world_size}.pt")
 
-    on_predict_end = on_train_end
+    on_predict_end = on_fit_end
 """
 # By key, wherever in a profile it stands. An epoch has three batches: hand-overs are in the middle of one.
 SMALL = {

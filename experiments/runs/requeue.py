@@ -26,32 +26,41 @@ class Requeue(Checkpoint):
 
     def __init__(self) -> None:
         self._asked = False
-        self._seen = -1
+        self._seen = self._saved = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Note the signal from now on."""
         signal.signal(signal.SIGUSR1, self._note)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:  # noqa: ARG002
-        """Save, requeue and end, where the signal has reached any rank.
+        """Save, where the signal has reached any rank."""
+        step = trainer.global_step
+        if step == self._seen or step % LOOK or step == trainer.max_steps:  # it repeats while gradients accumulate
+            return
+        self._seen = step
+        if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+            save_checkpoint(trainer, "last")
+            self._saved = step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:  # noqa: ARG002
+        """Requeue and end, where it has been saved; only now is the iteration's record written.
 
         Raises:
             Terminated: With status 0: another would end the job for good.
             ImpastoError: If SLURM does not requeue the job.
         """
-        step = trainer.global_step
-        if step == self._seen or step % LOOK:  # a step repeats while gradients accumulate
+        if self._saved < 0:
             return
-        self._seen = step
-        if not trainer.strategy.reduce_boolean_decision(self._asked, all=False):
-            return
-        save_checkpoint(trainer, "last")
         refusal = trainer.strategy.broadcast(requeue() if trainer.is_global_zero else "")
         if not trainer.is_global_zero:
             raise SystemExit(0)
         if refusal:
             raise ImpastoError(f"{refusal} The run is saved: submit it again, as it was begun.")
-        raise Terminated(f"Saved in iteration {step} and requeued: the job continues there.", 0)
+        raise Terminated(f"Saved in iteration {self._saved} and requeued: the job continues there.", 0)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do the same, before what may take longer than there is time."""
+        self.on_train_batch_start(trainer, pl_module)
 
     def _note(self, *_: Any) -> None:
         self._asked = True

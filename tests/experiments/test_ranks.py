@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,36 @@ def launch(folder, *options):
     )
 
 
+def overlay(folder, *callbacks):
+    """Write an overlay for two ranks, on which something happens; it is saved every two iterations."""
+    saving = {"class_path": "callbacks.last_checkpoint.LastCheckpoint", "init_args": {"every_n_iterations": 2}}
+    incidents = [{"class_path": f"stub_callbacks.{name}", "init_args": {"iteration": 3}} for name in callbacks]
+    trainer = {"devices": 2, "strategy": "ddp", "callbacks+": [saving, *incidents]}
+    (folder / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+
+
 def sentences(result):
     return [line for line in result.stderr.splitlines() if line.startswith("impasto:")]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("incident", "said"), [("LonelyFault", "(rank 1 on "), ("LonelyKill", "Signal 9 (SIGKILL)")])
+def test_a_rank_that_dies_ends_the_other_at_once_and_is_named(stub_yaml, incident, said):
+    overlay(stub_yaml.parent, incident)
+    result = launch(stub_yaml.parent)
+    assert result.returncode == 1
+    assert time.time() - float((stub_yaml.parent / "died").read_text()) < 60  # where nobody says it, 30 minutes
+    assert said in result.stderr
+    assert ("impasto: Another process of this training has ended" in result.stderr) or "Terminated" in result.stderr
+    if incident == "LonelyFault":
+        assert "ZeroDivisionError: rank 1 divides by zero" in result.stderr
+    checkpoint = stub_yaml.parent / "runs/stub_method/a/checkpoints/last.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.slow
 def test_ranks_end_together_and_a_second_launch_is_refused(stub_yaml):
-    saving = {"class_path": "callbacks.last_checkpoint.LastCheckpoint", "init_args": {"every_n_iterations": 2}}
-    poison = {"class_path": "stub_callbacks.Poison", "init_args": {"iteration": 3}}  # on rank 1 alone
-    trainer = {"devices": 2, "strategy": "ddp", "callbacks+": [saving, poison]}
-    (stub_yaml.parent / "two.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    overlay(stub_yaml.parent, "Poison")
     checkpoint = stub_yaml.parent / "runs/stub_method/a/checkpoints/last.ckpt"
 
     first = launch(stub_yaml.parent)

@@ -1,7 +1,10 @@
 """What can happen to a training, as callbacks that YAML can name."""
 
 import os
+import signal
+import time
 import warnings
+from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback
@@ -42,6 +45,25 @@ class Poison(Incident):
     def happen(self, batch):
         if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "1"))) == 1:
             batch.content.fill_(torch.nan)
+
+
+class Lonely(Incident):
+    """Happens on rank 1 alone, and notes when."""
+
+    def happen(self, batch):
+        if os.environ["RANK"] == "1":
+            Path("died").write_text(str(time.time()))
+            self.die()
+
+
+class LonelyFault(Lonely):
+    def die(self):
+        raise ZeroDivisionError("rank 1 divides by zero")
+
+
+class LonelyKill(Lonely):
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Warn(Incident):
