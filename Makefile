@@ -7,6 +7,7 @@ SHELL := bash
 VENV ?= .venv
 EXTRAS ?= dev,tensorboard
 PROFILE ?= tiny
+DEVICE ?= cuda
 ARGS ?=
 # 3.11 first: it is the version that is tested. A pyenv shim may be there and not run, hence the call.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -42,7 +43,8 @@ if [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --python $(PY) -c cons
 else $(PY) -m pip install -c constraints.txt $(1); fi
 endef
 
-.PHONY: help setup data-env test test-fast lint format report bench demo embedded-weights clean $(addprefix train-,$(METHODS))
+.PHONY: help setup data-env test test-fast lint format report bench gpu-check demo embedded-weights clean \
+	$(addprefix train-,$(METHODS))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -113,6 +115,9 @@ report: $(READY) ## compare the newest run of every method on one page: report/
 bench: $(READY) ## run every benchmark with its default settings
 	@$(call install,-e '.[$(EXTRAS)$(comma)bench]')
 	for script in $(notdir $(basename $(wildcard benchmarks/*.py))); do $(PY) -m benchmarks.$$script; done
+
+gpu-check: $(READY) ## run every check that needs a GPU, in 8 minutes: report/gpu-check/ (DEVICE=cpu tries the script)
+	$(PY) -m benchmarks.gpu_check --device $(DEVICE) $(ARGS)
 
 demo: $(READY) ## open the demo page on localhost
 	@$(call install,-e '.[$(EXTRAS)$(comma)demo]')

@@ -49,14 +49,14 @@ PAPER = {
 """Seconds a picture at `SIZES`: NeAT, table 2."""
 
 
-def recipes() -> dict[str, dict[str, Any]]:
-    """Return how the full-size network of every feed-forward method is configured, with random weights."""
+def recipes(weights: str = "random") -> dict[str, dict[str, Any]]:
+    """Return how the network of every feed-forward method's full profile is configured; embedded ones are small."""
     found = {}
     for path in sorted(EXPERIMENTS.glob("*/full.yaml")):
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
         kind = class_of(recipe)
         if issubclass(kind, StyleTransferModule) and kind.trains and not kind.optimises:
-            found[path.parent.name] = {**recipe, "init_args": {**recipe["init_args"], "weights": "random"}}
+            found[path.parent.name] = {**recipe, "init_args": {**recipe["init_args"], "weights": weights}}
     return found
 
 
@@ -125,7 +125,7 @@ def _ratios(values: Sequence[float] | None, base: Sequence[float] | None) -> str
 
 def one(name: str, size: tuple[int, int], options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Paint one picture in this process, and return seconds and the most memory that it had."""
-    model = build(recipes()[name]).to(device).eval()
+    model = build(recipes(options.weights)[name]).to(device).eval()
     model.tile = options.tile
     content, style = pictures(size, options.style_side, 0, device)
     seconds = Meter(device, 0).seconds(lambda: paint(model, content, style))
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--up-to", type=int, default=len(LARGE), help="of --megapixels: only so many sizes")
     parser.add_argument("--tile", type=int, help="of --megapixels: as of `impasto stylize`")
     parser.add_argument("--style-side", type=int, help="of the style picture (default: 512, with --megapixels 1024)")
+    parser.add_argument("--weights", default="random", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3, help="after one that does not count")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, help="write the results as JSON too")

@@ -91,24 +91,28 @@ class Fast:
 
 
 def contenders(exact: Fitting, jobs: Jobs, asked: Order) -> dict[str, Callable[[int], Losses]]:
-    """Return the literal iteration, the exact one and the fast preset's in two precisions, on equal weights."""
+    """Return the literal iteration and ours, on equal weights."""
+    literal = Literal(exact, _network(jobs), jobs)
+    return {"literal": lambda iteration: literal(exact.draws(jobs, iteration)), **ours(exact, jobs, asked)}
+
+
+def ours(exact: Fitting, jobs: Jobs, asked: Order) -> dict[str, Callable[[int], Losses]]:
+    """Return the exact iteration and the fast preset's in two precisions, on equal weights."""
     fast = Fitting(exact.lens, faster(exact.plan))
     halved = Fitting(exact.lens._replace(half=True), fast.plan)
     fewer = fast.prepare(asked)
-
-    def network() -> StyleUNet:
-        made = StyleUNet(1)
-        made.start([0])
-        return made.to(jobs.seen.device)
-
-    literal = Literal(exact, network(), jobs)
-    first, second, third = (Fast(fitting, network()) for fitting in (exact, fast, halved))
+    first, second, third = (Fast(fitting, _network(jobs)) for fitting in (exact, fast, halved))
     return {
-        "literal": lambda iteration: literal(exact.draws(jobs, iteration)),
         "exact": lambda iteration: first(jobs, iteration),
         "fast": lambda iteration: second(fewer, iteration),
         "half": lambda iteration: third(fewer, iteration),
     }
+
+
+def _network(jobs: Jobs) -> StyleUNet:
+    made = StyleUNet(1)
+    made.start([0])
+    return made.to(jobs.seen.device)
 
 
 def parts(fitting: Fitting, jobs: Jobs, meter: Meter) -> dict[str, tuple[float, float]]:

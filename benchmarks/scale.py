@@ -3,10 +3,10 @@
 python -m benchmarks.scale                       # the tables of docs/scale.md
 python -m benchmarks.scale --achieved 0.2        # with another share of the peak
 
-The step of every full profile runs at its own size and batch on PyTorch's meta device, where shapes are computed and no
-values, once: its FLOPs (forward, backward and what the losses look through; products, convolutions and attention) and
-its operations are counted, not estimated. The rest is arithmetic on `Assumed`: seconds of a step are those of its FLOPs,
-or those that the host takes to launch its operations, whichever is more, and of the reduction of its gradients.
+The step of every full profile runs once, at its own size and batch, on PyTorch's meta device, where shapes are computed
+and no values: its FLOPs (forward, backward and what the losses look through; products, convolutions and attention) and
+its operations are counted, not estimated. The rest is arithmetic on `Assumed`: seconds of a step are those of its
+FLOPs, or those that the host takes to launch its operations, whichever is more, and of the reduction of its gradients.
 What reading and storing a picture takes of a processor is measured here.
 """
 
@@ -14,9 +14,11 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
 
@@ -104,19 +106,57 @@ def count(method: str, folder: Path) -> Step:
 
     Args:
         method: With a full profile.
-        folder: Of `make_pictures`.
+        folder: Where made-up pictures go.
     """
     profile = stand_in(method, folder)
+    make_pictures(folder, side=512, artists=profile["data"]["init_args"]["artists_per_batch"], works=2)
     path = folder / f"{method}.yaml"
     path.write_text(yaml.safe_dump(profile), encoding="utf-8")
     plain = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--wandb", "disabled"]
     cli = build(["fit", "--config", str(path), *plain], run=False)
-    tflop, operations = counted(lambda mode: train(cli.model, cli.datamodule, mode))
+    counter = Counter()
+    step = cli.model.training_step
+
+    def counted(batch: Any, batch_idx: int) -> None:
+        # Of the second: what a fit prepares once is no step, and the first has what is due in few steps only.
+        with counter if batch_idx == 1 else nullcontext():
+            step(batch, batch_idx)
+
+    with mock.patch.object(cli.model, "training_step", counted):
+        train(cli.model, cli.datamodule, Ones(), steps=2)
     trained = sum(weight.numel() for weight in cli.model.parameters() if weight.requires_grad)
-    batch = cli.datamodule.batch_size
-    return Step(
-        method, batch, most_gpus(cli.model, cli.datamodule), tflop, operations, trained / 1e6, cli.trainer.max_steps
-    )
+    most, batch = most_gpus(cli.model, cli.datamodule), cli.datamodule.batch_size
+    return Step(method, batch, most, counter.tflop, counter.operations, trained / 1e6, cli.trainer.max_steps)
+
+
+class Counter:
+    """Counts what runs inside.
+
+    Attributes:
+        tflop: So far.
+        operations: So far.
+    """
+
+    def __init__(self) -> None:
+        self._flops, self._ones = FlopCounterMode(display=False), Ones()
+
+    def __enter__(self) -> None:
+        self._flops.__enter__()
+        self._ones.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._ones.__exit__(*error)
+        self._flops.__exit__(*error)
+
+    @property
+    def tflop(self) -> float:
+        """Products, convolutions and attention, forward and backward."""
+        return self._flops.get_total_flops() / 1e12
+
+    @property
+    def operations(self) -> int:
+        """Calls of PyTorch's operators."""
+        return self._ones.operations
 
 
 def most_gpus(model: Any, data: Any) -> int:
@@ -136,35 +176,22 @@ def count_nsync() -> Step:
     unet.enable_gradient_checkpointing()
     words = text.get_input_embeddings().weight.requires_grad_()
 
-    def step(mode: Ones) -> None:
-        with mode:
-            ids = torch.zeros(3 * batch, 77, dtype=torch.long, device=META)
-            latents = torch.zeros(3 * batch, 4, 64, 64, device=META)
-            noise = unet(latents, torch.zeros(3 * batch, device=META), text(ids).last_hidden_state).sample
-            noise.square().mean().backward()
-
-    tflop, operations = counted(step)
-    return Step("nsync", batch, batch, tflop, operations, words.shape[1] / 1e6, settings["trainer"]["max_steps"])
-
-
-def counted(run: Callable[[Ones], None]) -> tuple[float, int]:
-    """Return the TFLOP of what runs inside a dispatch mode, and its number of operations."""
-    flops, mode = FlopCounterMode(display=False), Ones()
-    with flops:
-        run(mode)
-    return flops.get_total_flops() / 1e12, mode.operations
+    counter = Counter()
+    with counter:
+        ids = torch.zeros(3 * batch, 77, dtype=torch.long, device=META)
+        latents = torch.zeros(3 * batch, 4, 64, 64, device=META)
+        noise = unet(latents, torch.zeros(3 * batch, device=META), text(ids).last_hidden_state).sample
+        noise.square().mean().backward()
+    steps = settings["trainer"]["max_steps"]
+    return Step("nsync", batch, batch, counter.tflop, counter.operations, words.shape[1] / 1e6, steps)
 
 
 def count_judge() -> float:
-    """Return the TFLOP of one picture in the content branch of the stylistic predictor, DINOv2's ViT-S at 224 pixels."""
-    network = DINOv2().to(META)
-    tflop, _ = counted(lambda mode: _inside(mode, lambda: network(torch.zeros(1, 3, 224, 224, device=META))))
-    return tflop
-
-
-def _inside(mode: Ones, run: Callable[[], Any]) -> None:
-    with mode, torch.no_grad():
-        run()
+    """Return the TFLOP of a picture in the stylistic predictor's content branch, DINOv2's ViT-S at 224 pixels."""
+    network, counter = DINOv2().to(META), Counter()
+    with counter, torch.no_grad():
+        network(torch.zeros(1, 3, 224, 224, device=META), [11])
+    return counter.tflop
 
 
 # ---------------------------------------------------------------------- measuring
@@ -181,7 +208,7 @@ def milliseconds(run: Callable[[], Any], repeats: int = 9) -> float:
 
 
 def measure_pictures(folder: Path) -> dict[str, float]:
-    """Return what a picture takes of one processor, in milliseconds: to train on it, and to store it for the archive."""
+    """Return what a picture takes of one processor, in milliseconds: to train on it, and to store it in an archive."""
     from skimage import data
 
     photograph, found = Image.fromarray(data.astronaut()), {}
@@ -252,12 +279,12 @@ def money_table(steps: Sequence[Step], assumed: Assumed) -> str:
 
 def bbst_table(judge: float, pictures: dict[str, float], assumed: Assumed) -> str:
     """Return what preparing BBST-4M takes, in Markdown."""
-    alive = BBST * assumed.alive
+    alive, size = BBST * assumed.alive, assumed.megabytes * 1e6
     store = next(spent for name, spent in pictures.items() if "write" in name)
     read = next(spent for name, spent in pictures.items() if name.startswith("read 1536x1024 to"))
     rows = {
         "pictures that are left": f"{alive / 1e6:.2f} million",
-        "download": f"{alive * assumed.megabytes / 1e6:.1f} TB, {alive * assumed.megabytes * 1e6 / assumed.downlink / 3600:.0f} h",
+        "download": f"{alive * size / 1e12:.1f} TB, {alive * size / assumed.downlink / 3600:.0f} h",
         f"shrink and store, {assumed.cores} cores": f"{alive * store / 3.6e6 / assumed.cores:.1f} h",
         "archive": f"{alive * assumed.stored / 1e6:.2f} TB",
         "training shards, beside it": f"{alive * assumed.stored / 1e6:.2f} TB",
@@ -278,8 +305,9 @@ def main() -> None:
     assumed = Assumed(**{each.name: getattr(options, each.name) for each in fields(Assumed)})
     learners = [n for n, kind in full_profiles().items() if kind.trains and not issubclass(kind, GenerativeModule)]
     with tempfile.TemporaryDirectory() as folder:
-        make_pictures(Path(folder), side=512, artists=64, works=2)
-        steps = [count(name, Path(folder)) for name in learners if not options.methods or name in options.methods]
+        steps = [
+            count(name, Path(folder) / name) for name in learners if not options.methods or name in options.methods
+        ]
         steps += [count_nsync()] if not options.methods or "nsync" in options.methods else []
         pictures = measure_pictures(Path(folder))
     judge = count_judge()

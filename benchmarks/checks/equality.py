@@ -70,7 +70,7 @@ def painting(method: str, place: Place) -> Iterator[Row]:
     """Compare one painting, full-size networks with random weights."""
     exact()
     side = 32 if place.tiny else 256
-    model = build(recipes()[method]).eval()
+    model = build(recipes("embedded" if place.tiny else "random")[method]).eval()
     content, style = pictures((side, side), side, 0, CPU)
     here = paint(model, content, style)
     there = paint(model.to(place.device), content.to(place.device), style.to(place.device)).cpu()

@@ -27,7 +27,10 @@ def cases(tiny: bool) -> list[Case]:  # noqa: ARG001
 def medium(method: str, place: Place) -> Iterator[Row]:
     """Measure pictures of 512 x 512, each with a style that the method has not met."""
     side, rounds = (32, 1) if place.tiny else (512, ROUNDS)
-    model, meter = build(recipes()[method]).to(place.device).eval(), Meter(place.device, 0)
+    model, meter = (
+        build(recipes("embedded" if place.tiny else "random")[method]).to(place.device).eval(),
+        Meter(place.device, 0),
+    )
     seconds, mib = [], 0.0
     for number in range(rounds + 2):
         content, style = pictures((side, side), side, number, place.device)
@@ -43,7 +46,8 @@ def medium(method: str, place: Place) -> Iterator[Row]:
 def large(method: str, place: Place) -> Iterator[Row]:
     """Measure one picture of eight megapixels, in tiles."""
     size = (96, 64) if place.tiny else LARGE
-    options = argparse.Namespace(tile=None, style_side=32 if place.tiny else 1024)
+    weights = "embedded" if place.tiny else "random"
+    options = argparse.Namespace(tile=None, style_side=32 if place.tiny else 1024, weights=weights)
     found = one(method, size, options, torch.device(place.device))
     label = f"{size[0]}x{size[1]}"
     yield Row(label, found["seconds"], "s", "the first call")
