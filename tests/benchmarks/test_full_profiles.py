@@ -5,7 +5,6 @@ from PIL import Image
 from benchmarks.full_profiles import full_profiles, make_pictures, stand_in
 from experiments.training import main
 
-
 SMALL = {"size": 64, "resize": 64, "network": "brushwork", "width": 8, "max_channels": 16, "hidden": 16}
 
 

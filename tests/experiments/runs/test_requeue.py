@@ -33,11 +33,11 @@ def job(monkeypatch, stub_yaml):
     signal.signal(signal.SIGUSR1, before)
 
 
-def signalled(iteration):
-    """Return options of a fit of 30 iterations, to which the signal comes in one of them."""
+def signalled(iteration, steps=30):
+    """Return options of a fit to which the signal comes in one of its iterations."""
     incident = '{"class_path": "stub_callbacks.Signal", "init_args": {"iteration": %d, "number": %d}}'
     callback = incident % (iteration, signal.SIGUSR1)
-    return ["fit", "--config", "tiny.yaml", "--trainer.max_steps", "30", f"--trainer.callbacks+={callback}"]
+    return ["fit", "--config", "tiny.yaml", "--trainer.max_steps", str(steps), f"--trainer.callbacks+={callback}"]
 
 
 @pytest.mark.parametrize(("iteration", "saved"), [(3, 10), (14, 20)])
@@ -61,7 +61,7 @@ def test_a_job_that_is_not_requeued_says_that_it_is_saved(job, capsys):
 
 def test_a_signal_in_the_last_iterations_lets_the_run_end(job, stub_yaml):
     job("open('asked', 'w').write('')")
-    assert execute(signalled(25)) == 0
+    assert execute(signalled(35, steps=40)) == 0  # and with a validation
     assert not (stub_yaml.parent / "asked").exists()
 
 
