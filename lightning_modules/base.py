@@ -20,6 +20,7 @@ from lightning_modules.conditions import (
 from lightning_modules.controls import STRENGTH, Control, Value, preset, resolve_controls
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
+from lightning_modules.portable import Graph, refuse
 from lightning_modules.types import Condition, JobBatch, Manner, StyleBatch, Stylization
 
 Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
@@ -152,6 +153,24 @@ class StyleTransferModule(Experiment, ABC):
         Returns:
             ``(B, 3, H, W)``; may leave [0, 1].
         """
+
+    def portable(
+        self,
+        by: Condition,  # noqa: ARG002 - who has a graph needs them
+        controls: Mapping[str, Value] | None = None,  # noqa: ARG002
+        prompts: Sequence[str] = (),  # noqa: ARG002
+    ) -> Graph:
+        """Return this method as a network of tensors alone, for one content at a time.
+
+        Args:
+            by: What it is told a style by, ``image`` or ``text``.
+            controls: Values of some of the controls, fixed ones and defaults.
+            prompts: Names that a graph by ``text`` shall know.
+
+        Raises:
+            ImpastoError: If this method has no such graph, or a control does not fit.
+        """
+        raise refuse(type(self).__name__, optimises=self.optimises)
 
     @contextmanager
     def _gradients(self) -> Iterator[None]:

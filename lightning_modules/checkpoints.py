@@ -45,7 +45,7 @@ def load_experiment(path: str | Path, kind: type[Kind], device: str | torch.devi
 
 
 def _restored(path: str | Path, device: str | torch.device, kind: type[Kind]) -> Kind:
-    checkpoint, recipe = _read(checkpoint_file(path))
+    checkpoint, recipe = read_checkpoint(checkpoint_file(path))
     signature = signature_of(checkpoint, str(path))
     module = _built(recipe, kind)
     module.recipe = signature["recipe"]
@@ -120,7 +120,7 @@ def checkpoint_recipe(path: str | Path) -> dict[str, Any]:
     Raises:
         ImpastoError: As of `load_checkpoint`.
     """
-    return _read(checkpoint_file(path))[1]
+    return read_checkpoint(checkpoint_file(path))[1]
 
 
 def class_of(recipe: Mapping[str, Any]) -> type[Any]:
@@ -174,8 +174,12 @@ def _unfit(path: str, found: type[Experiment], kind: type[Experiment]) -> str:
     return f"{path} stylises nothing: choose a checkpoint of a method, such as runs/clast/latest."
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a checkpoint and the recipe in it."""
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a checkpoint's file as it is, and the recipe in it.
+
+    Raises:
+        ImpastoError: As of `load_checkpoint`.
+    """
     if is_shipped(path) and path.is_file() and not path.with_suffix(".json").is_file():
         raise ImpastoError(
             f"{path} is no checkpoint, but it may belong to one: give the .ckpt file or the run's folder."

@@ -113,11 +113,22 @@ def as_masks(mask: Tensor, content: Tensor) -> Tensor:
 
 def pad(images: Tensor, stride: int) -> Tensor:
     """Pad right and bottom to multiples of ``stride``, at least two of them: statistics need several pixels."""
+    if torch.compiler.is_exporting():
+        return _mirrored_to_strides(images, stride)
     height, width = images.shape[-2:]
     bottom, right = (max(2 * stride, -(-side // stride) * stride) - side for side in (height, width))
     # Reflection keeps texture going over the border; it needs more picture than padding.
     mode = "reflect" if bottom < height and right < width else "replicate"
     return F.pad(images, (0, right, 0, bottom), mode=mode)
+
+
+def _mirrored_to_strides(images: Tensor, stride: int) -> Tensor:
+    """Do what `pad` does, of pictures of two strides and more, in a graph that knows no sizes."""
+    for axis in (2, 3):
+        last = images.shape[axis] - 1
+        places = torch.arange((last + stride) // stride * stride, device=images.device)
+        images = images.index_select(axis, last - (last - places).abs())
+    return images
 
 
 def shrink(images: Tensor, side: int) -> Tensor:

@@ -20,6 +20,8 @@ class Control:
         low: Least value of a number.
         high: Greatest value of a number.
         choices: Of a text, all that it may be; empty for any text.
+        fixed_in_graphs: Whether a number decides about sizes in the network, so that a graph that is exported has the
+            value of that time; other numbers are inputs of the graph, and what is no number is fixed anyway.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Control:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    fixed_in_graphs: bool = False
 
     @property
     def option(self) -> str:

@@ -9,6 +9,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lightning_modules import hub
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import CHECKPOINT_KEY, signature_of
 from lightning_modules.networks.export import write_state
@@ -26,11 +27,13 @@ def painters() -> list[str]:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """Return the file of ``embedded:NAME``; any other path is itself.
+    """Return the file of ``embedded:NAME`` or ``hf:USER/NAME``; any other path is itself.
 
     Raises:
-        ImpastoError: If no painter has that name.
+        ImpastoError: If no painter has that name, or the hub does not give it.
     """
+    if str(path).startswith(hub.PREFIX):
+        return hub.fetch(str(path).removeprefix(hub.PREFIX))
     if not str(path).startswith(PREFIX):
         return Path(path)
     name, there = str(path).removeprefix(PREFIX), painters()
@@ -48,15 +51,21 @@ def is_shipped(path: Path) -> bool:
 
 
 def write_painter(
-    checkpoint: Mapping[str, Any], path: Path, *, without: Sequence[str] = (), measured: Mapping[str, Any]
+    checkpoint: Mapping[str, Any],
+    path: Path,
+    *,
+    without: Sequence[str] = (),
+    measured: Mapping[str, Any],
+    half: bool = True,
 ) -> None:
-    """Write what painting needs of a run's checkpoint, in half precision, and the JSON file that describes it.
+    """Write what painting needs of a run's checkpoint, and the JSON file that describes it.
 
     Args:
         checkpoint: Of a run, with signature and recipe.
         path: A file name that ends in ``.safetensors``.
         without: Trained parts of the module that painting does without.
         measured: Figures that belong to the weights.
+        half: Whether weights are stored in half precision, else as they are.
 
     Raises:
         ImpastoError: If the checkpoint does not say how its model was configured.
@@ -77,7 +86,7 @@ def write_painter(
         "state": other,
         "measured": dict(measured),
     }
-    write_state(tensors, config, path)
+    write_state(tensors, config, path, half=half)
 
 
 def read_painter(path: Path) -> dict[str, Any]:
@@ -110,13 +119,14 @@ def read_painter(path: Path) -> dict[str, Any]:
             "frozen": config["frozen"],
             "without": tuple(f"{part}." for part in config["without"]),
         },
+        "measured": config.get("measured", {}),
     }
 
 
 def _broken(path: Path, reason: str) -> ImpastoError:
     return ImpastoError(
-        f"{path} is not a whole painter ({reason}): restore it and its JSON file from the repository, or train it "
-        "again with `make embedded-weights ARGS=painters`."
+        f"{path} is not a whole painter ({reason}): restore it and its JSON file from where they come from, or make "
+        "them again with `impasto export`, those that ship with `make embedded-weights ARGS=painters`."
     )
 
 

@@ -1,5 +1,6 @@
 """CLAST: one feed-forward network that paints in the manner of an artist's name or of a style image."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
@@ -16,7 +17,8 @@ from lightning_modules.clast.prompts import BARE, SOURCE_PROMPT, TEMPLATES
 from lightning_modules.clast.prototypes import Prototypes
 from lightning_modules.clast.settings import LossWeights, Patches
 from lightning_modules.clast.style_code import PromptEncoder, StyleCode
-from lightning_modules.controls import Value
+from lightning_modules.conditions import check_conditions, pad
+from lightning_modules.controls import Value, preset
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.content import Shown, shrunken_content_loss
 from lightning_modules.losses.contrastive import supervised_contrastive_loss
@@ -31,6 +33,7 @@ from lightning_modules.networks.texture_critic import Exhibit, TextureCritic
 from lightning_modules.optim.balance import GradientBalance
 from lightning_modules.optim.decay import decay_groups
 from lightning_modules.optim.schedule import scheduled
+from lightning_modules.portable import Given, Graph, Painting, fixed, numbers, picture
 from lightning_modules.types import Condition, Manner, StyleBatch
 from lightning_modules.weights import (
     VGGVariant,
@@ -260,6 +263,37 @@ class CLAST(StyleTransferModule):
         if manner.alpha != 1:
             code = torch.lerp(self.image_code(content), code, manner.alpha)
         return self.paint(self.content_features(content), code)
+
+    def portable(
+        self, by: Condition, controls: Mapping[str, Value] | None = None, prompts: Sequence[str] = ()
+    ) -> Graph:
+        """Return the network of tensors alone; by ``text`` it takes style codes, and knows those of the prompts.
+
+        A style picture goes through CLIP inside the graph; words do not, for that takes a tokenizer.
+        """
+        check_conditions(type(self).__name__, self.conditions, self.requires, frozenset({by}))
+        offered = preset(self.offered, controls, type(self).__name__)
+        with torch.no_grad():
+            codes = {name: self.text_code([name])[0].tolist() for name in prompts}
+        code = Given(
+            "code",
+            (1, self.style_code.dim),
+            "A style: what the metadata `codes` has for a name",
+            low=-math.inf,
+            high=math.inf,
+        )
+        style = code if by == "text" else picture("style", "A painting to follow")
+        inputs = (picture("content", "What to paint"), style, *numbers(offered))
+
+        def paint(content: Tensor, alpha: Tensor, style: Tensor | None = None, code: Tensor | None = None) -> Tensor:
+            content, alpha = pad(content, self.stride), alpha[0]
+            goal = self.image_code(style) if style is not None else cast(Tensor, code)
+            toned = torch.cond(
+                alpha == 1, lambda: goal.clone(), lambda: torch.lerp(self.image_code(content), goal, alpha)
+            )
+            return self.paint(self.content_features(content), toned)
+
+        return Graph(Painting(self, paint, inputs), inputs, fixed(offered), codes)
 
     # ------------------------------------------------------------------ training
 

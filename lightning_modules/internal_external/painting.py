@@ -1,6 +1,6 @@
 """Painting by attention between the encoder's features of a content and of a style picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.conditions import shrink
-from lightning_modules.controls import Value
+from lightning_modules.conditions import check_conditions, pad, shrink
+from lightning_modules.controls import Value, preset
 from lightning_modules.memory import tile_side
 from lightning_modules.networks.attention_generator import Generator, StyleKeys
 from lightning_modules.networks.mirrored_decoder import SHALLOW
@@ -17,6 +17,7 @@ from lightning_modules.networks.style_cache import StyleCache
 from lightning_modules.networks.tiled_encoder import encode_in_tiles, shallow_map
 from lightning_modules.networks.tiling import Source
 from lightning_modules.networks.vgg import VGGEncoder, stride_of
+from lightning_modules.portable import Graph, Painting, fixed, numbers, picture
 from lightning_modules.types import Condition, Manner
 
 OWN_SIDE = 1024
@@ -63,6 +64,56 @@ class AttentionPainter(StyleTransferModule):
             manner: What the user asks for; None in training.
         """
         return decoded
+
+    def portable(
+        self,
+        by: Condition,
+        controls: Mapping[str, Value] | None = None,
+        prompts: Sequence[str] = (),  # noqa: ARG002 - it takes none
+    ) -> Graph:
+        """Return the network of tensors alone; see `StyleTransferModule.portable`."""
+        check_conditions(type(self).__name__, self.conditions, self.requires, frozenset({by}))
+        offered = preset(self.offered, controls, type(self).__name__)
+        inputs = (
+            picture("content", "What to paint"),
+            picture("style", "A painting to follow, of 1024 pixels at most"),
+            *numbers(offered),
+        )
+        remaining = fixed(offered)
+
+        def paint(content: Tensor, style: Tensor, alpha: Tensor, **changing: Tensor) -> Tensor:
+            content = pad(content, self.stride)
+            asked = remaining | {name: number[0] for name, number in changing.items()}
+            alpha = alpha[0]
+            manner = Manner(style, None, None, cast(float, alpha), cast(dict[str, Value], asked))
+            return self.complete(self._decode_in_graph(content, style, alpha), content, style, manner)
+
+        return Graph(Painting(self, paint, inputs), inputs, remaining)
+
+    def _decode_in_graph(self, content: Tensor, style: Tensor, alpha: Tensor) -> Tensor:
+        """Do what `_decode` does without tiles, with a strength that is known when the graph runs."""
+        generator, transform = self.generator, self.generator.transform
+        features = self._encode(content, generator.style_layers, 0)
+        keys = generator.style_keys(self._encode(style, generator.style_layers, 0))
+        queries = transform.queries(features)
+        restyled = transform(features, queries, keys.levels)
+        given = [restyled, *(part for pair in keys.statistics for part in pair)]
+        given += [] if keys.manner is None else [keys.manner]
+
+        def blended() -> list[Tensor]:
+            own = generator.style_keys(features)
+            ends = [transform(features, queries, own.levels), *(part for pair in own.statistics for part in pair)]
+            ends += [] if own.manner is None else [own.manner]
+            mixed = [torch.lerp(start, end, alpha) for start, end in zip(ends, given, strict=True)]
+            return [part.reshape(-1).clone() for part in mixed]
+
+        # The way of the content's own style is as long as the other one, and nobody who paints at 1 shall go it.
+        # Both ways return lines: of maps, the strides may differ between them.
+        lines = torch.cond(alpha == 1, lambda: [part.reshape(-1).clone() for part in given], blended)
+        restyled, *rest = [line.view(part.shape) for line, part in zip(lines, given, strict=True)]
+        manner = None if keys.manner is None else rest.pop()
+        statistics = list(zip(rest[::2], rest[1::2], strict=True))
+        return generator.decode([restyled, *generator.decoder.styled_skips(features, statistics)], manner)
 
     def _render(self, content: Tensor, manner: Manner) -> Tensor:
         style = manner.style

@@ -1,5 +1,7 @@
 """Where half precision must not reach: variances, exponentials and differences of large sums."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def without_autocast(tensor: Tensor) -> torch.autocast:
-    """Return a context in which operations keep the precision of their input, on the device of ``tensor``."""
-    return torch.autocast(tensor.device.type, enabled=False)
+def expm1(exponent: Tensor) -> Tensor:
+    """Return ``exp(x) - 1``; a graph that is being exported has no operation for it, and takes the difference wider."""
+    return (exponent.double().exp() - 1).to(exponent) if torch.compiler.is_exporting() else torch.expm1(exponent)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which operations keep the precision of their input, on the device of ``tensor``.
+
+    A graph that is being exported has no autocast, and would keep the context as a part of itself.
+    """
+    return nullcontext() if torch.compiler.is_exporting() else torch.autocast(tensor.device.type, enabled=False)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_modules.losses.precision import at_least_float32
+from lightning_modules.neat.portable import bilateral_in_graph
 
 Offset = tuple[int, int, float]
 """Rows down, columns to the right, weight."""
@@ -93,6 +95,8 @@ def bilateral_filter(
     reach = math.ceil(radius)
     offsets = list(_half_disc(radius, sigma_space))
     steepness = 1 / (2 * sigma_color**2)
+    if torch.compiler.is_exporting():
+        return bilateral_in_graph(images, _disc(radius, sigma_space), steepness)
     return _filtered(at_least_float32(images), reach, lambda patch: _bilateral(patch, reach, offsets, steepness))
 
 
@@ -134,6 +138,15 @@ def _half_disc(radius: float, sigma: float) -> Iterator[Offset]:
             yield down, right, share * math.exp(-square / (2 * sigma**2))
 
 
+def _disc(radius: float, sigma: float) -> Tensor:
+    """Return the weights of all offsets, ``(2 reach + 1, 2 reach + 1)``; 0 outside of the disc."""
+    reach = math.ceil(radius)
+    weights = torch.zeros(2 * reach + 1, 2 * reach + 1)
+    for down, right, weight in [(0, 0, 1.0), *_half_disc(radius, sigma)]:
+        weights[reach + down, reach + right] = weights[reach - down, reach - right] = weight
+    return weights
+
+
 def _share(square: int, radius: float) -> float:
     whole = math.floor(radius)
     return 1.0 if square <= whole**2 else radius - whole if square <= (whole + 1) ** 2 else 0.0
@@ -141,6 +154,8 @@ def _share(square: int, radius: float) -> float:
 
 def _filtered(images: Tensor, reach: int, run: Callable[[Tensor], Tensor]) -> Tensor:
     """Return ``run`` of every tile with ``reach`` pixels around it, put together."""
+    if torch.compiler.is_exporting():
+        return run(F.pad(images, (reach, reach, reach, reach), mode="reflect"))
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
     batch, _, height, width = images.shape
     down, across = (_mirrored(side, reach, images.device) for side in (height, width))

@@ -1,7 +1,6 @@
 """NeAT: style transfer as an edit of the content, judged in patches that are sorted by how much goes on in them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +44,14 @@ class NeAT(InternalExternal):
     """
 
     controls: ClassVar[tuple[Control, ...]] = (
-        Control("prior_blur", 1.0, "Blur of the content that is painted over; 1 as in training, 0 none.", 0.0, 2.0),
+        Control(
+            "prior_blur",
+            1.0,
+            "Blur of the content that is painted over; 1 as in training, 0 none.",
+            0.0,
+            2.0,
+            fixed_in_graphs=True,
+        ),
         Control("prior_weight", 1.0, "Share of the content prior in the picture; 1 as in training.", 0.0, 2.0),
     )
     balanced: ClassVar[tuple[str, ...]] = (*InternalExternal.balanced, "patch_simple", "patch_complex")
@@ -95,12 +101,18 @@ class NeAT(InternalExternal):
         """Add the content prior to what the decoder returned; see `AttentionPainter.complete`."""
         asked: Mapping[str, Any] = {} if manner is None else manner.controls
         weight = self.prior_weight * asked.get("prior_weight", 1.0)
+        # Below 1 the colours go only part of the way; what lies beyond the style's own colours nobody wants.
+        strength: Any = 1.0 if manner is None else manner.alpha
+        blur = asked.get("prior_blur", 1.0)
+        if isinstance(weight, Tensor):  # in a graph that is exported, whose user sets the numbers
+            strength = strength.clamp(max=1)
+            prior = content_prior(content, colour_statistics(style), settings=self.prior, blur=blur, strength=strength)
+            return torch.addcmul(decoded, prior, weight)
         if not weight:
             return decoded
-        # Below 1 the colours go only part of the way; what lies beyond the style's own colours nobody wants.
-        strength = self.prior.strength * (1.0 if manner is None else min(manner.alpha, 1.0))
-        settings = replace(self.prior, strength=strength)
-        prior = content_prior(content, colour_statistics(style), settings=settings, blur=asked.get("prior_blur", 1.0))
+        prior = content_prior(
+            content, colour_statistics(style), settings=self.prior, blur=blur, strength=min(strength, 1.0)
+        )
         return torch.add(decoded, prior, alpha=weight)
 
     # ------------------------------------------------------------------ training

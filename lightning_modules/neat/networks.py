@@ -265,6 +265,6 @@ def _shifts() -> Tensor:
 def _tile_by_tile(network: Callable[[Tensor], Tensor], maps: Tensor, *, halo: int) -> Tensor:
     """Return ``network(maps)``, which sees ``halo`` places around each, of large maps tile by tile."""
     height, width = maps.shape[-2:]
-    if torch.is_grad_enabled() or height * width <= TILED_ABOVE:
+    if torch.compiler.is_exporting() or torch.is_grad_enabled() or height * width <= TILED_ABOVE:
         return network(maps)
     return in_tiles(lambda part: [network(part)], [maps], (height, width), tile=TILE, halo=halo)[0]

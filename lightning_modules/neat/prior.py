@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.precision import at_least_float32, without_autocast
 from lightning_modules.neat.filters import bilateral_filter, default_sigma, gaussian_blur
+from lightning_modules.neat.portable import power_in_graph
 
 Step = Literal["recolour", "gaussian", "bilateral"]
 
@@ -101,7 +102,7 @@ def colour_statistics(pictures: Tensor) -> Colours:
 
 @torch.no_grad()
 def recolour(
-    content: Tensor, target: Colours, own: Colours | None = None, *, strength: float = 1.0, clamp: bool = True
+    content: Tensor, target: Colours, own: Colours | None = None, *, strength: float | Tensor = 1.0, clamp: bool = True
 ) -> Tensor:
     """Give the content the mean and the covariance of other colours, by the affine map with symmetric square roots.
 
@@ -126,9 +127,13 @@ def recolour(
     own = colour_statistics(content) if own is None else own
     with without_autocast(content):
         matrix = _power(target.covariance, 0.5) @ _power(own.covariance, -0.5)
-        matrix = torch.eye(3, dtype=matrix.dtype, device=matrix.device).lerp(matrix, strength).to(content.dtype)
+        matrix = (
+            torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+            .lerp(matrix, _like(strength, matrix))
+            .to(content.dtype)
+        )
     source = own.mean.to(content.dtype)
-    goal = source.lerp(target.mean.to(content.dtype), strength)
+    goal = source.lerp(target.mean.to(content.dtype), _like(strength, source))
     centred = content - source[:, :, None, None]
     result = goal[:, :, None, None].expand_as(centred).clone()
     for channel in range(3):
@@ -138,7 +143,13 @@ def recolour(
 
 @torch.no_grad()
 def content_prior(
-    content: Tensor, target: Colours, *, settings: PriorSettings, blur: float = 1.0, own: Colours | None = None
+    content: Tensor,
+    target: Colours,
+    *,
+    settings: PriorSettings,
+    blur: float = 1.0,
+    own: Colours | None = None,
+    strength: float | Tensor = 1.0,
 ) -> Tensor:
     """Return the picture that NeAT's colour differences are added to, before its weight.
 
@@ -151,6 +162,7 @@ def content_prior(
             filter keeps stay edges, since its deviation in colour is not scaled.
         own: As for `recolour`: the content's colours where it is a tile, which must have `prior_reach` pixels around
             what is used of it.
+        strength: Share of that of the settings, in [0, 1].
 
     Returns:
         ``(B, 3, H, W)`` in [0, 1].
@@ -165,7 +177,7 @@ def content_prior(
     sigma = settings.gaussian_sigma or default_sigma((settings.gaussian - 1) / 2)
     for step in settings.steps:
         if step == "recolour":
-            prior = recolour(prior, target, own, strength=settings.strength)
+            prior = recolour(prior, target, own, strength=settings.strength * strength)
         elif step == "gaussian" and gaussian:
             prior = gaussian_blur(prior, gaussian, sigma * blur)
         elif step == "bilateral" and bilateral:
@@ -185,6 +197,10 @@ def prior_reach(settings: PriorSettings, blur: float = 1.0) -> int:
     return sum(reaches.get(step, 0) for step in settings.steps)
 
 
+def _like(weight: float | Tensor, other: Tensor) -> float | Tensor:
+    return weight.to(other) if isinstance(weight, Tensor) else weight
+
+
 def _radii(settings: PriorSettings, blur: float) -> tuple[float, float]:
     if blur < 0:
         raise ValueError(f"the blur of a prior is 0 or more, got {blur}")
@@ -193,6 +209,8 @@ def _radii(settings: PriorSettings, blur: float) -> tuple[float, float]:
 
 def _power(covariance: Tensor, exponent: float) -> Tensor:
     """Return a power of symmetric matrices with clamped eigenvalues, in double precision where the device has it."""
+    if torch.compiler.is_exporting():  # no graph has eigenvectors
+        return power_in_graph(covariance.double(), exponent, _LEAST, _MOST)
     wide = covariance if covariance.device.type == "mps" else covariance.double()
     values, vectors = torch.linalg.eigh(wide)
     power: Tensor = (vectors * values.clamp(_LEAST, _MOST).pow(exponent).unsqueeze(-2)) @ vectors.mT

@@ -40,7 +40,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, budget: int = BUDGE
     with without_autocast(queries):
         # Kernels refuse places whose channels do not lie side by side, and silently make way for the matrix of pairs.
         parts = [at_least_float32(part).contiguous() for part in (queries, keys, values)]
-        if _has_kernel(*parts):
+        if torch.compiler.is_exporting() or _has_kernel(*parts):
             heads = [part.unsqueeze(1) for part in parts]
             return F.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=1.0).squeeze(1)
         row = len(keys) * keys.shape[1] * parts[0].element_size()

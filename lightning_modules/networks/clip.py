@@ -179,6 +179,8 @@ def centre_square(images: Tensor, side: int) -> Tensor:
     Returns:
         ``(B, 3, side, side)``; the pictures as they are where they have that size already.
     """
+    if torch.compiler.is_exporting():
+        return _square_by_products(images, side)
     height, width = images.shape[-2:]
     if (height, width) == (side, side):
         return images
@@ -187,6 +189,30 @@ def centre_square(images: Tensor, side: int) -> Tensor:
     resized = F.interpolate(images, size=size, mode="bicubic", antialias=True)
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     return resized[..., top : top + side, left : left + side]
+
+
+def _square_by_products(images: Tensor, side: int) -> Tensor:
+    """Do what `centre_square` does by two matrix products: a graph's sizes are not known, and its resizing is another.
+
+    Source: Keys 1981, eq. 4 with a = -1/2, the kernel as wide as the pixels that it joins, as in torch and Pillow.
+    """
+    height, width = (torch.arange(length, dtype=torch.float64, device=images.device) for length in images.shape[-2:])
+    scale = side / (torch.minimum(height[-1], width[-1]) + 1)
+    rows, columns = (_cubic_weights(places, scale, side).to(images) for places in (height, width))
+    return rows @ images @ columns.mT
+
+
+def _cubic_weights(places: Tensor, scale: Tensor, side: int) -> Tensor:
+    """Return how much of every pixel of an axis is in each of the ``side`` pixels in the middle of the resized one."""
+    length = places[-1] + 1
+    size = (length * scale).round().clamp(min=side)
+    step = length / size
+    targets = places.new_tensor(range(side)) + ((size - side) / 2).floor()
+    away = ((places + 0.5 - (targets.unsqueeze(1) + 0.5) * step) / step.clamp(min=1)).abs()
+    near = (1.5 * away - 2.5) * away * away + 1
+    far = ((-0.5 * away + 2.5) * away - 4) * away + 2
+    weights = torch.where(away < 1, near, torch.where(away < 2, far, torch.zeros_like(away)))
+    return weights / weights.sum(1, keepdim=True)
 
 
 def _shortened(text: str, limit: int = 40) -> str:

@@ -23,16 +23,17 @@ def export(network: nn.Module, config: Mapping[str, Any], path: Path) -> None:
     write_state(network.state_dict(), config, path)
 
 
-def write_state(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> None:
+def write_state(state: Mapping[str, Tensor], config: Mapping[str, Any], path: Path, *, half: bool = True) -> None:
     """Do the same for tensors that are no whole network.
 
     Args:
-        state: By name; floating-point ones are stored as float16 where that holds them.
+        state: By name; floating-point ones are stored as float16 where that holds them, if ``half`` asks for it.
         config: As of `export`.
         path: As of `export`.
+        half: Whether half precision is enough.
     """
     description = json.dumps(config, indent=2) + "\n"  # before anything is written: it may fail
-    stored = {name: _stored(value) for name, value in state.items()}
+    stored = {name: _stored(value) if half else value.detach().contiguous() for name, value in state.items()}
     with replacing(path) as temporary:
         save_file(stored, temporary)
         temporary.chmod(0o644)  # safetensors writes for the owner alone

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lightning_modules.losses.precision import at_least_float32
+from lightning_modules.losses.precision import at_least_float32, expm1
 from lightning_modules.networks.mamba_scan import selective_scan
 from lightning_modules.networks.ssd import ssd_scan
 
@@ -30,8 +30,17 @@ class CausalConv(nn.Conv1d):
     def forward(self, tokens: Tensor) -> Tensor:
         """Convolve ``(B, L, C)`` tokens; same shape and dtype out."""
         bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+        if torch.compiler.is_exporting():
+            return _padded_products(tokens, self.weight.squeeze(1).t(), bias)
         output: Tensor = _ShiftedProducts.apply(tokens, self.weight.squeeze(1).t(), bias)
         return output
+
+
+def _padded_products(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Do what `_ShiftedProducts` does, for any number of tokens and without writing into what is there."""
+    taps, length = len(weight), tokens.shape[1]
+    padded = F.pad(tokens, (0, 0, taps - 1, 0))
+    return bias + sum((padded[:, tap : length + tap] * weight[tap] for tap in range(taps)), start=torch.zeros(()))
 
 
 class _ShiftedProducts(torch.autograd.Function):
@@ -178,7 +187,7 @@ class SSDMixer(nn.Module):
         rates = -at_least_float32(self.A_log).exp()
         if self.steady:
             total = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), chunk=self.chunk)
-            weight = torch.expm1(rates * steps.cumsum(1)) / rates  # b, L, heads
+            weight = expm1(rates * steps.cumsum(1)) / rates  # b, L, heads
             output = torch.addcmul(total / weight.unsqueeze(-1), x, self.D[:, None])
         else:
             output = ssd_scan(x, steps, rates, B.unsqueeze(2), C.unsqueeze(2), self.D, self.chunk)

@@ -8,10 +8,12 @@ from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.networks.recurrence import DEVICE_SLAB, Plan, SlabRecurrence, solve_tree
+from lightning_modules.losses.precision import without_autocast
+from lightning_modules.networks.recurrence import DEVICE_SLAB, LOG_DECAY_FLOOR, Plan, SlabRecurrence, solve_tree
 
 Backend = Literal["auto", "kernel", "tree", "slab"]
 
@@ -125,7 +127,7 @@ def selective_scan(
     inputs: list[Any] = [
         None if tensor is None else tensor.to(dtype) for tensor in (u, delta, A, B, C, D, z, delta_bias)
     ]
-    with torch.autocast(u.device.type, enabled=False):
+    with without_autocast(u):
         if kernel is not None:
             output, last = kernel(*inputs, delta_softplus=delta_softplus, return_last_state=True)
         else:
@@ -158,13 +160,31 @@ def _scan(
         delta = F.softplus(delta)
     steps, drive = (_time_first(tensor, groups) for tensor in (delta, delta * u))
     maps = (_time_first(tensor.flatten(1, -2), groups) for tensor in (B, C))
-    output, last = SlabRecurrence.apply(steps, drive, A.view(groups, -1, states), *maps, plan)
+    rates = A.view(groups, -1, states)
+    if torch.compiler.is_exporting():
+        output, last = _step_by_step(steps, drive, rates, *maps)
+    else:
+        output, last = SlabRecurrence.apply(steps, drive, rates, *maps, plan)
     output = output.flatten(2).permute(1, 2, 0)  # b, D, L
     if D is not None:
         output = output + u * D[:, None]
     if z is not None:
         output = output * F.silu(z)
     return output, last.flatten(1, 2)
+
+
+def _step_by_step(steps: Tensor, drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Do what `SlabRecurrence` does, as a loop that a graph keeps as one: it takes any length."""
+
+    def step(state: Tensor, now: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        length, force, into, out_of = now
+        decay = (length.unsqueeze(-1) * rates).clamp(min=LOG_DECAY_FLOOR).exp()
+        state = decay * state + force.unsqueeze(-1) * into.unsqueeze(-2)
+        return state, (state * out_of.unsqueeze(-2)).sum(-1)
+
+    start = steps.new_zeros(*steps.shape[1:], rates.shape[-1])
+    last, output = scan(step, start, (steps, drive, B, C))
+    return output, last
 
 
 def _time_first(tensor: Tensor, groups: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lightning_modules.losses.precision import without_autocast
 from lightning_modules.networks.recurrence import LOG_DECAY_FLOOR
 
 
@@ -45,8 +46,8 @@ def ssd_scan(
     if heads % groups:
         raise ValueError(f"{groups} groups of B and C do not divide {heads} heads.")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    chunk = min(chunk, length)
-    with torch.autocast(x.device.type, enabled=False):
+    chunk = chunk if torch.compiler.is_exporting() else min(chunk, length)
+    with without_autocast(x):
         signal, steps = x.to(dtype), dt.to(dtype)
         drive = _fold(signal * steps.unsqueeze(-1), chunk).unflatten(3, (groups, -1))
         rates = _fold(steps * A.to(dtype), chunk).unflatten(3, (groups, -1))
@@ -59,8 +60,8 @@ def ssd_scan(
 
 def _fold(tensor: Tensor, chunk: int) -> Tensor:
     """Cut ``(b, L, ...)`` into ``(b, K, Q, ...)``; padded steps neither decay nor drive, for both are zero there."""
-    pad = -tensor.shape[1] % chunk
-    if pad:
+    pad = -(-tensor.shape[1] // chunk) * chunk - tensor.shape[1]
+    if torch.compiler.is_exporting() or pad:  # a graph takes any length, and so always pads
         tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, pad))
     return tensor.reshape(tensor.shape[0], -1, chunk, *tensor.shape[2:])
 
@@ -71,34 +72,54 @@ def _chunked(drive: Tensor, rates: Tensor, B: Tensor, C: Tensor) -> Tensor:
     total = _cumulative(rates, 2)
     scores = (C.transpose(2, 3) @ B.permute(0, 1, 3, 4, 2)).tril()  # b, K, G, Q, Q
     # Differences of a permuted tensor come out permuted, and every product after them would copy them.
-    decays = _Decays.apply(total.movedim(2, -1).contiguous(), dtype)  # b, K, G, E, Q, Q
+    decays = _decays(total.movedim(2, -1).contiguous(), dtype)  # b, K, G, E, Q, Q
     learning = decays.requires_grad or scores.requires_grad
     mixing = scores.unsqueeze(3) * decays if learning else decays.mul_(scores.unsqueeze(3))
     inner: Tensor = (mixing @ drive.movedim(2, 4)).movedim(4, 2)
-    if drive.shape[1] == 1:
+    if not torch.compiler.is_exporting() and drive.shape[1] == 1:
         return inner
     ends = total[:, :, -1:]
     remaining = drive * (ends - total).to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1)
     states = B.permute(0, 1, 3, 4, 2) @ remaining.transpose(2, 3).flatten(-2)  # b, K, G, N, E * P
-    before = _carry(states.unflatten(-1, drive.shape[-2:]), ends.squeeze(2))
+    carry = _carry_any if torch.compiler.is_exporting() else _carry
+    before = carry(states.unflatten(-1, drive.shape[-2:]), ends.squeeze(2))
     outer: Tensor = (C.transpose(2, 3) @ before.flatten(-2)).unflatten(-1, drive.shape[-2:]).transpose(2, 3)
     return torch.addcmul(inner, outer, total.to(dtype).clamp(min=LOG_DECAY_FLOOR).exp().unsqueeze(-1))
 
 
 def _carry(states: Tensor, ends: Tensor) -> Tensor:
     """Turn what every chunk adds, ``(b, K, G, N, E, P)``, into the state at its start, by one product over chunks."""
-    decays = _Decays.apply(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype).tril()  # b, G, E, K - 1, K - 1
+    decays = _decays(_cumulative(ends[:, :-1], 1).movedim(1, -1), states.dtype).tril()  # b, G, E, K - 1, K - 1
     added = states[:, :-1].permute(0, 2, 4, 1, 3, 5)  # b, G, E, K - 1, N, P
     carried = (decays @ added.flatten(-2)).reshape(added.shape)
     return F.pad(carried.permute(0, 3, 1, 4, 2, 5), (0, 0) * 4 + (1, 0))
+
+
+def _carry_any(states: Tensor, ends: Tensor) -> Tensor:
+    """Do what `_carry` does, for any number of chunks, one too: what a graph of any size needs."""
+    total = _cumulative(ends, 1).movedim(1, -1)
+    started = total - ends.movedim(1, -1)  # b, G, E, K: up to the start of every chunk
+    sums = (started.unsqueeze(-1) - total.unsqueeze(-2)).to(states.dtype)
+    decays = sums.clamp(LOG_DECAY_FLOOR, 0).exp().tril(-1)
+    added = states.permute(0, 2, 4, 1, 3, 5)  # b, G, E, K, N, P
+    carried = decays @ added.flatten(-2)
+    return carried.unflatten(-1, added.shape[-2:]).permute(0, 3, 1, 4, 2, 5)
 
 
 def _cumulative(rates: Tensor, dim: int) -> Tensor:
     return rates.cumsum(dim, dtype=None if rates.device.type == "mps" else torch.float64)  # MPS has no float64
 
 
+def _decays(total: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``; finite above the diagonal."""
+    if torch.compiler.is_exporting():
+        return (total.unsqueeze(-1) - total.unsqueeze(-2)).to(dtype).clamp(LOG_DECAY_FLOOR, 0).exp()
+    decays: Tensor = _Decays.apply(total, dtype)
+    return decays
+
+
 class _Decays(torch.autograd.Function):
-    """Decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``; finite above the diagonal."""
+    """`_decays`, with a gradient."""
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, dtype: torch.dtype) -> Tensor:

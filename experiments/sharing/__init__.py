@@ -1,0 +1,1 @@
+"""Trained methods as files that others take: safetensors, ONNX, a page on a hub."""
