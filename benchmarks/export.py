@@ -5,9 +5,9 @@ python -m benchmarks.export --pictures images --checkpoint neat=runs/neat/latest
 
 `images` holds two folders, `content` and `style`: the first content is painted after the first style, and so on, every
 picture a centre square of --size pixels. All methods are exported first, into a folder that is thrown away. Then
-everybody paints all pairs, one after the other on one thread, round after round. Seconds are CPU seconds of one picture,
-the median over pairs and rounds; networks are read beforehand. SIFID and Chamfer compare with the style, LPIPS with the
-content; --weights says whose networks judge. The first line is the content as it is.
+everybody paints all pairs, one after the other on one thread, round after round. Seconds are CPU seconds of one
+picture, the median over pairs and rounds; networks are read beforehand. SIFID and Chamfer compare with the style, LPIPS
+with the content; --weights says whose networks judge. The first line is the content as it is.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from lightning_modules.errors import ImpastoError
 
 PREFIX = "hf:"
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
-NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 TRUSTED = ("lightning_modules.", "torch.optim.")
 """Classes that a description from elsewhere may name: to build another one is to run somebody's code."""
 
@@ -25,11 +25,12 @@ def fetch(name: str) -> Path:
     check_name(place)
     from huggingface_hub import hf_hub_download
 
-    def download() -> list[str]:
-        wanted = (DESCRIPTION, WEIGHTS)
-        return [str(hf_hub_download(place, file, revision=revision or None)) for file in wanted]
+    def download() -> tuple[Path, Path]:
+        description = Path(hf_hub_download(place, DESCRIPTION, revision=revision or None))
+        commit = description.parent.name  # the page may change in between
+        return description, Path(hf_hub_download(place, WEIGHTS, revision=commit))
 
-    description, weights = (Path(path) for path in _asking(download, f"{PREFIX}{name} cannot be loaded"))
+    description, weights = _asking(download, f"{PREFIX}{name} cannot be loaded")
     try:
         named = list(_classes(json.loads(description.read_text(encoding="utf-8"))))
     except ValueError as error:
@@ -86,14 +87,12 @@ def check_name(name: str) -> None:
 
 def _asking(call: Callable[[], Any], failed: str) -> Any:
     """Return what a call to the hub returns; where it fails, say in one sentence what to do."""
-    import httpx
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
     )
 
@@ -107,13 +106,15 @@ def _asking(call: Callable[[], Any], failed: str) -> Any:
         raise ImpastoError(f"{failed}: it is not in the cache, and the hub cannot be reached.") from error
     except EntryNotFoundError as error:
         raise ImpastoError(f"{failed}: that page holds no {WEIGHTS} with {DESCRIPTION}.") from error
-    except (OfflineModeIsEnabled, httpx.TransportError) as error:
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "with an error")
+        raise ImpastoError(f"{failed}: the hub answers {status}; does your token have write access?") from error
+    except ValueError as error:
+        raise ImpastoError(f"{failed}: the hub's answer cannot be read; is HF_ENDPOINT a hub's address?") from error
+    except (OSError, *HfHubHTTPError.__bases__) as error:  # whichever library carries the requests
         raise ImpastoError(
             f"{failed}: the hub cannot be reached; is there a network, and no HF_HUB_OFFLINE?"
         ) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "an error")
-        raise ImpastoError(f"{failed}: the hub answers {status}; does your token have write access?") from error
 
 
 def _classes(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Turn a trained method into a file for others: safetensors, or ONNX that paints without PyTorch; or a page on a hub."""
+"""Turn a trained method into a file for others: safetensors, ONNX that paints without PyTorch, or a hub's page."""
 
 from __future__ import annotations
 

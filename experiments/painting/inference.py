@@ -46,7 +46,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return the best, else the last checkpoint of a run's folder, or the file of ``embedded:NAME`` or ``hf:USER/NAME``, or ``path``.
+    """Return the best, else the last checkpoint of a run's folder; of a name, as `checkpoint_file` does; or ``path``.
 
     Raises:
         ImpastoError: If the folder holds no checkpoint, or no painter that ships has that name.

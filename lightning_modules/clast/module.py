@@ -288,10 +288,8 @@ class CLAST(StyleTransferModule):
         def paint(content: Tensor, alpha: Tensor, style: Tensor | None = None, code: Tensor | None = None) -> Tensor:
             content, alpha = pad(content, self.stride), alpha[0]
             goal = self.image_code(style) if style is not None else cast(Tensor, code)
-            toned = torch.cond(
-                alpha == 1, lambda: goal.clone(), lambda: torch.lerp(self.image_code(content), goal, alpha)
-            )
-            return self.paint(self.content_features(content), toned)
+            code = torch.lerp(self.image_code(content), goal, alpha)  # CLIP is a small part of the work
+            return self.paint(self.content_features(content), code)
 
         return Graph(Painting(self, paint, inputs), inputs, fixed(offered), codes)
 

@@ -1,9 +1,15 @@
 """Where half precision must not reach: variances, exponentials and differences of large sums."""
 
+import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -21,6 +27,17 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def expm1(exponent: Tensor) -> Tensor:
     """Return ``exp(x) - 1``; a graph that is being exported has no operation for it, and takes the difference wider."""
     return (exponent.double().exp() - 1).to(exponent) if torch.compiler.is_exporting() else torch.expm1(exponent)
+
+
+def without_gradient(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Do what ``torch.no_grad()`` does around a function; a graph that is exported has no gradients to leave out."""
+
+    @functools.wraps(function)
+    def call(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Result:
+        with nullcontext() if torch.compiler.is_exporting() else torch.no_grad():
+            return function(*arguments, **settings)
+
+    return call
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_modules.losses.precision import at_least_float32
+from lightning_modules.losses.precision import at_least_float32, without_gradient
 from lightning_modules.neat.portable import bilateral_in_graph
 
 Offset = tuple[int, int, float]
@@ -33,7 +33,7 @@ def default_sigma(radius: float) -> float:
     return 0.3 * (radius - 1) + 0.8
 
 
-@torch.no_grad()
+@without_gradient
 def gaussian_blur(images: Tensor, radius: float = 3.0, sigma: float | None = None) -> Tensor:
     """Blur by a sampled and truncated Gaussian, the same down and across.
 
@@ -68,7 +68,7 @@ def gaussian_blur(images: Tensor, radius: float = 3.0, sigma: float | None = Non
     return _filtered(at_least_float32(images), reach, blur)
 
 
-@torch.no_grad()
+@without_gradient
 def bilateral_filter(
     images: Tensor, radius: float = 12.0, sigma_color: float = 100 / 255, sigma_space: float = 100.0
 ) -> Tensor:

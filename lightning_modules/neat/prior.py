@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.losses.precision import at_least_float32, without_autocast
+from lightning_modules.losses.precision import at_least_float32, without_autocast, without_gradient
 from lightning_modules.neat.filters import bilateral_filter, default_sigma, gaussian_blur
 from lightning_modules.neat.portable import power_in_graph
 
@@ -75,7 +75,7 @@ class PriorSettings:
             raise ImpastoError(f"The prior's strength is {self.strength}: give a number from 0 to 1.")
 
 
-@torch.no_grad()
+@without_gradient
 def colour_statistics(pictures: Tensor) -> Colours:
     """Return mean and covariance of the colours.
 
@@ -100,7 +100,7 @@ def colour_statistics(pictures: Tensor) -> Colours:
     return Colours(mean + slip, products - slip.unsqueeze(2) * slip.unsqueeze(1))
 
 
-@torch.no_grad()
+@without_gradient
 def recolour(
     content: Tensor, target: Colours, own: Colours | None = None, *, strength: float | Tensor = 1.0, clamp: bool = True
 ) -> Tensor:
@@ -141,7 +141,7 @@ def recolour(
     return result.clamp_(0, 1) if clamp else result
 
 
-@torch.no_grad()
+@without_gradient
 def content_prior(
     content: Tensor,
     target: Colours,

@@ -100,7 +100,7 @@ def _carry_any(states: Tensor, ends: Tensor) -> Tensor:
     total = _cumulative(ends, 1).movedim(1, -1)
     started = total - ends.movedim(1, -1)  # b, G, E, K: up to the start of every chunk
     sums = (started.unsqueeze(-1) - total.unsqueeze(-2)).to(states.dtype)
-    decays = sums.clamp(LOG_DECAY_FLOOR, 0).exp().tril(-1)
+    decays = sums.clamp(LOG_DECAY_FLOOR, 0.0).exp().tril(-1)
     added = states.permute(0, 2, 4, 1, 3, 5)  # b, G, E, K, N, P
     carried = decays @ added.flatten(-2)
     return carried.unflatten(-1, added.shape[-2:]).permute(0, 3, 1, 4, 2, 5)
@@ -113,7 +113,7 @@ def _cumulative(rates: Tensor, dim: int) -> Tensor:
 def _decays(total: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the decay ``exp(total_i - total_j)`` from step j to step i, ``(..., Q, Q)``; finite above the diagonal."""
     if torch.compiler.is_exporting():
-        return (total.unsqueeze(-1) - total.unsqueeze(-2)).to(dtype).clamp(LOG_DECAY_FLOOR, 0).exp()
+        return (total.unsqueeze(-1) - total.unsqueeze(-2)).to(dtype).clamp(LOG_DECAY_FLOOR, 0.0).exp()
     decays: Tensor = _Decays.apply(total, dtype)
     return decays
 
