@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_modules.losses.precision import at_least_float32, without_gradient
-from lightning_modules.neat.portable import bilateral_in_graph
+from lightning_modules.neat.portable import NOTHING, bilateral_in_graph
 
 Offset = tuple[int, int, float]
 """Rows down, columns to the right, weight."""
@@ -138,13 +138,14 @@ def _half_disc(radius: float, sigma: float) -> Iterator[Offset]:
             yield down, right, share * math.exp(-square / (2 * sigma**2))
 
 
-def _disc(radius: float, sigma: float) -> Tensor:
-    """Return the weights of all offsets, ``(2 reach + 1, 2 reach + 1)``; 0 outside of the disc."""
+def _disc(radius: float, sigma: float) -> list[list[float]]:
+    """Return the logarithms of the weights of all offsets, row by row: numbers, which a graph takes as they are."""
     reach = math.ceil(radius)
-    weights = torch.zeros(2 * reach + 1, 2 * reach + 1)
+    logarithms = [[NOTHING] * (2 * reach + 1) for _ in range(2 * reach + 1)]
     for down, right, weight in [(0, 0, 1.0), *_half_disc(radius, sigma)]:
-        weights[reach + down, reach + right] = weights[reach - down, reach - right] = weight
-    return weights
+        for sign in (-1, 1):
+            logarithms[reach + sign * down][reach + sign * right] = math.log(weight)
+    return logarithms
 
 
 def _share(square: int, radius: float) -> float:

@@ -5,13 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._higher_order_ops.scan import scan
 
+NOTHING = -1e4
+"""Logarithm of a weight of zero."""
 BAND = 4
 """Rows at a time: what the bilateral filter keeps of all taps of a row of the disc then stays in a cache."""
 SWEEPS = 6
 """Of Jacobi's method. Three by three, it is at rounding after four; it converges quadratically."""
 
 
-def bilateral_in_graph(images: Tensor, weights: Tensor, steepness: float) -> Tensor:
+def bilateral_in_graph(images: Tensor, logarithms: list[list[float]], steepness: float) -> Tensor:
     """Return what `lightning_modules.neat.filters.bilateral_filter` does, of one picture.
 
     A loop over bands of rows, and in it one over the rows of the disc, whose taps are the first axis. Written out, the
@@ -19,16 +21,16 @@ def bilateral_in_graph(images: Tensor, weights: Tensor, steepness: float) -> Ten
 
     Args:
         images: ``(1, C, H, W)``; H is a multiple of `BAND`, both are larger than the disc's radius.
-        weights: Of the disc, ``(2 reach + 1, 2 reach + 1)``, 0 outside of it.
+        logarithms: Of the disc's weights, ``2 reach + 1`` rows of as many; `NOTHING` outside of it.
         steepness: What the squared distance of colours is multiplied with.
     """
-    taps = len(weights)
+    taps = len(logarithms)
     reach = taps // 2
     channels, height, width = images.shape[1:]
     scale = steepness**0.5
     padded = F.pad(images * scale, (reach, reach, reach, reach), mode="reflect")[0]
     lines, rows = torch.arange(taps), torch.arange(BAND)
-    logarithms = weights.log().clamp(min=-1e4).view(taps, taps, 1, 1, 1)
+    table = torch.tensor(logarithms).view(taps, taps, 1, 1, 1)
 
     def band(none: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         here = padded.index_select(1, first + reach + rows)[..., reach : reach + width]
@@ -42,7 +44,7 @@ def bilateral_in_graph(images: Tensor, weights: Tensor, steepness: float) -> Ten
             return (sums[0] + (there * share).sum(0), sums[1] + share.sum(0)), down.clone()
 
         start = tuple(here.new_zeros(count, BAND, width) for count in (channels, 1))
-        (total, weight), _ = scan(line, start, (lines, logarithms))
+        (total, weight), _ = scan(line, start, (lines, table))
         return none.clone(), total / weight
 
     starts = torch.arange(height // BAND) * BAND
