@@ -29,6 +29,7 @@ from benchmarks.results import write_json
 from datamodules.images import list_images, read_image
 from experiments.painting.inference import load_model
 from experiments.sharing.onnx_file import open_session, write_onnx
+from lightning_modules.base import StyleTransferModule
 from lightning_modules.conditions import resized
 from lightning_modules.errors import ImpastoError
 from lightning_modules.types import Condition
@@ -36,7 +37,21 @@ from metrics.base import stand_in_suffix
 from metrics.catalogue import Judges, make_metrics
 
 STYLE, CONTENT = ("sifid", "chamfer"), ("lpips",)
+TORCH, RUNTIME = "PyTorch", "onnxruntime"
 NOBODY = "the content itself"
+
+
+class Painter(Method):
+    """A method in PyTorch, painting after a style picture.
+
+    Args:
+        name: What to call it.
+        model: The trained method.
+    """
+
+    def __init__(self, name: str, model: StyleTransferModule) -> None:
+        super().__init__(name, model, "image")
+        self.name = name
 
 
 class Exported:
@@ -83,8 +98,8 @@ def gather(options: argparse.Namespace, folder: Path) -> list[Stylist]:
         difference = write_onnx(model, path, by="image", about={})
         print(f"{name}: {path.stat().st_size / 2**20:.1f} MiB, {difference:.1g} from PyTorch", flush=True)
         everybody += [
-            Method(f"{name}, PyTorch", model, "image"),
-            Exported(f"{name}, onnxruntime", path, options.threads),
+            Painter(f"{name}, {TORCH}", model),
+            Exported(f"{name}, {RUNTIME}", path, options.threads),
         ]
     try:
         python = options.peer_python or ready_environment(ENVIRONMENT.expanduser())
@@ -148,6 +163,11 @@ class Jury:
         return {key: statistics.mean(values) for key, values in sums.items()}
 
 
+def _apart(one: Sequence[Tensor], other: Sequence[Tensor]) -> int:
+    """Return the largest difference between two painters' pictures, in levels of eight bits."""
+    return max(int((a.int() - b.int()).abs().max()) for a, b in zip(one, other, strict=True))
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the figures in Markdown."""
     keys = list(rows[0]["figures"])
@@ -186,6 +206,8 @@ def main() -> None:
             done = paint_in_turns(everybody, tasks, options.rounds)
     except ImpastoError as error:
         raise SystemExit(str(error)) from error
+    for name, _ in options.checkpoint:
+        print(f"{name}: at most {_apart(*(done[f'{name}, {by}'][0] for by in (TORCH, RUNTIME)))} of 255 apart")
     jury = Jury(options.weights)
     rows = [{"name": NOBODY, "seconds": None, "figures": jury.judge([task.content for task in tasks], tasks)}]
     for name, (pictures, seconds) in done.items():

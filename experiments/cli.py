@@ -46,7 +46,7 @@ def execute(arguments: Sequence[str]) -> int:
         print(help_text())
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        print(f"impasto {_version()}")
+        print(f"impasto {version()}")
         return 0
     stranger = misplaced_package()
     if stranger:
@@ -143,7 +143,8 @@ def _complain(sentence: str, status: int) -> int:
     return status
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the version of Impasto that is installed."""
     try:
         return metadata.version("impasto")
     except metadata.PackageNotFoundError:

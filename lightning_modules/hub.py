@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning_modules.errors import ImpastoError
 
 PREFIX = "hf:"
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+Answer = TypeVar("Answer")
 TRUSTED = ("lightning_modules.", "torch.optim.")
 """Classes that a description from elsewhere may name: to build another one is to run somebody's code."""
 
@@ -67,8 +68,8 @@ def push(name: str, files: Mapping[str, Path], card: Callable[[set[str]], str], 
         api = HfApi()
         api.create_repo(name, private=private, exist_ok=True)
         there = set(api.list_repo_files(name)) | set(files)
-        content = {**{place: str(path) for place, path in files.items()}, CARD: card(there).encode()}
-        operations = [CommitOperationAdd(place, value) for place, value in content.items()]
+        operations = [CommitOperationAdd(place, path) for place, path in files.items()]
+        operations.append(CommitOperationAdd(CARD, card(there).encode()))
         api.create_commit(name, operations, commit_message="Export with Impasto")
         return f"{api.endpoint}/{name}"
 
@@ -85,7 +86,7 @@ def check_name(name: str) -> None:
         raise ImpastoError(f"'{name}' is no USER/NAME of the Hugging Face hub.")
 
 
-def _asking(call: Callable[[], Any], failed: str) -> Any:
+def _asking(call: Callable[[], Answer], failed: str) -> Answer:
     """Return what a call to the hub returns; where it fails, say in one sentence what to do."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -96,6 +97,7 @@ def _asking(call: Callable[[], Any], failed: str) -> Any:
         RepositoryNotFoundError,
     )
 
+    others: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__)  # whichever library carries requests
     try:
         return call()
     except (GatedRepoError, HFValidationError, RepositoryNotFoundError) as error:
@@ -111,7 +113,7 @@ def _asking(call: Callable[[], Any], failed: str) -> Any:
         raise ImpastoError(f"{failed}: the hub answers {status}; does your token have write access?") from error
     except ValueError as error:
         raise ImpastoError(f"{failed}: the hub's answer cannot be read; is HF_ENDPOINT a hub's address?") from error
-    except (OSError, *HfHubHTTPError.__bases__) as error:  # whichever library carries the requests
+    except others as error:
         raise ImpastoError(
             f"{failed}: the hub cannot be reached; is there a network, and no HF_HUB_OFFLINE?"
         ) from error

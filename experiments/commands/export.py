@@ -11,6 +11,8 @@ from experiments.commands.stylize import _assignment
 if TYPE_CHECKING:  # `impasto export --help` must not cost the seconds of `import torch`
     from collections.abc import Mapping
 
+    from lightning_modules.types import Condition
+
 FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx"}
 
 
@@ -97,8 +99,8 @@ def _write_safetensors(
 
 def _write_onnx(args: argparse.Namespace, source: Path, recipe: Mapping[str, Any]) -> None:
     import hashlib
-    from importlib import metadata
 
+    from experiments.cli import version
     from experiments.painting.inference import load_model
     from experiments.sharing.onnx_file import write_onnx
     from lightning_modules.base import StyleTransferModule
@@ -111,7 +113,7 @@ def _write_onnx(args: argparse.Namespace, source: Path, recipe: Mapping[str, Any
             f"{kind.__name__} draws with a diffusion pipeline, step by step, which is no single ONNX graph: export it "
             "as safetensors, or load the adapter beside its checkpoint with diffusers."
         )
-    by = args.by or ("text" if args.prompt or "image" not in kind.conditions else "image")
+    by: Condition = args.by or ("text" if args.prompt or "image" not in kind.conditions else "image")
     if (by == "text") != bool(args.prompt):
         raise ImpastoError(
             "A file by text knows the names that it is given: say --prompt NAME for each, and not with --by image."
@@ -120,7 +122,7 @@ def _write_onnx(args: argparse.Namespace, source: Path, recipe: Mapping[str, Any
     about = {
         "method": model.method,
         "class": kind.__name__,
-        "version": metadata.version("impasto"),
+        "version": version(),
         "checkpoint_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
         "frozen": " | ".join(f"{name}: {origin}" for name, origin in model.frozen_sources().items()),
     }

@@ -49,7 +49,8 @@ def bilateral_in_graph(images: Tensor, logarithms: list[list[float]], steepness:
 
     starts = torch.arange(height // BAND) * BAND
     _, bands = scan(band, torch.zeros(()), starts)
-    return bands.transpose(0, 1).reshape(1, channels, height, width) / scale
+    filtered: Tensor = bands.transpose(0, 1).reshape(1, channels, height, width) / scale
+    return filtered
 
 
 def power_in_graph(matrices: Tensor, exponent: float, least: float, most: float) -> Tensor:
@@ -76,4 +77,5 @@ def power_in_graph(matrices: Tensor, exponent: float, least: float, most: float)
     start = (matrices.clone(), units.expand_as(matrices).clone())
     (rotated, vectors), _ = scan(sweep, start, torch.arange(SWEEPS))
     values = (rotated * units).sum(-1).clamp(least, most).pow(exponent)
-    return (vectors * values.unsqueeze(-2)) @ vectors.mT
+    power: Tensor = (vectors * values.unsqueeze(-2)) @ vectors.mT
+    return power

@@ -60,7 +60,8 @@ def ssd_scan(
 
 def _fold(tensor: Tensor, chunk: int) -> Tensor:
     """Cut ``(b, L, ...)`` into ``(b, K, Q, ...)``; padded steps neither decay nor drive, for both are zero there."""
-    pad = -(-tensor.shape[1] // chunk) * chunk - tensor.shape[1]
+    # Positive on both sides of //: exporters of graphs divide negative numbers towards zero.
+    pad = (tensor.shape[1] + chunk - 1) // chunk * chunk - tensor.shape[1]
     if torch.compiler.is_exporting() or pad:  # a graph takes any length, and so always pads
         tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, pad))
     return tensor.reshape(tensor.shape[0], -1, chunk, *tensor.shape[2:])
@@ -102,8 +103,8 @@ def _carry_any(states: Tensor, ends: Tensor) -> Tensor:
     sums = (started.unsqueeze(-1) - total.unsqueeze(-2)).to(states.dtype)
     decays = sums.clamp(LOG_DECAY_FLOOR, 0.0).exp().tril(-1)
     added = states.permute(0, 2, 4, 1, 3, 5)  # b, G, E, K, N, P
-    carried = decays @ added.flatten(-2)
-    return carried.unflatten(-1, added.shape[-2:]).permute(0, 3, 1, 4, 2, 5)
+    carried: Tensor = (decays @ added.flatten(-2)).unflatten(-1, added.shape[-2:])
+    return carried.permute(0, 3, 1, 4, 2, 5)
 
 
 def _cumulative(rates: Tensor, dim: int) -> Tensor:

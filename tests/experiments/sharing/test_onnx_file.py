@@ -1,4 +1,4 @@
-"""ONNX files of every feed-forward method: equal to PyTorch at sizes that differ from the exported one, and described."""
+"""ONNX files of every feed-forward method: equal to PyTorch at sizes other than the exported one, and described."""
 
 import json
 import re
