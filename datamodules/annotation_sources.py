@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from datamodules.images import list_images
 from datamodules.notes import note
+from datamodules.records import Stored
 from datamodules.sources import ContentSource, Split, StyleSource
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed, find_file
@@ -21,12 +22,12 @@ class Annotation(NamedTuple):
     """A picture and what somebody has said of it.
 
     Attributes:
-        path: The file.
+        path: The picture.
         stylistic: Whether it would make sense as the style of another picture; None where nobody has said.
         group: What a split keeps whole, such as the painter.
     """
 
-    path: Path
+    path: Stored
     stylistic: bool | None
     group: str
 

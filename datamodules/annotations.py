@@ -16,6 +16,7 @@ from datamodules.batches import EndlessBatches, ResumableLoader, worker_options
 from datamodules.images import ImageReadError, list_images, read_pixels
 from datamodules.notes import note
 from datamodules.pictures import Pixels, centre_crop
+from datamodules.records import Stored
 from datamodules.sources import Split
 from lightning_modules.errors import ImpastoError
 from lightning_modules.types import AnnotatedBatch
@@ -128,8 +129,8 @@ class AnnotationDataModule(LightningDataModule):
         """Return this rank's share of the pool."""
         return self._evaluation_loader("predict")
 
-    def path(self, index: int, split: str) -> Path:
-        """Return the file of a sample."""
+    def path(self, index: int, split: str) -> Stored:
+        """Return the place of a sample."""
         return self.annotations[self._splits[split][index]].path
 
     def describe(self, index: int, split: str) -> dict[str, str]:
@@ -173,7 +174,7 @@ class SquarePictures(Sequence[Tensor | None]):
         size: Side of the squares, in pixels.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int) -> None:
+    def __init__(self, paths: Sequence[Stored], size: int) -> None:
         self.paths = paths
         self.size = size
 
@@ -275,7 +276,7 @@ class BalancedBatches(EndlessBatches[int]):
         return np.random.default_rng([self.seed, _STREAM, kind, turn]).permutation(len(self.kinds[kind]))
 
 
-def read_square(path: Path, size: int) -> Pixels:
+def read_square(path: Stored, size: int) -> Pixels:
     """Return the square in the middle of a picture, ``(size, size, 3)``, uint8.
 
     Raises:
@@ -289,7 +290,7 @@ def as_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float().div_(255.0)
 
 
-def content_hash(path: Path) -> bytes:
+def content_hash(path: Stored) -> bytes:
     """Return the SHA-256 of a file's bytes; of one that cannot be opened, that of its name."""
     try:
         with path.open("rb") as file:

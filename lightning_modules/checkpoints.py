@@ -82,7 +82,7 @@ def start_from(module: Experiment, path: str | Path) -> Start:
         ImpastoError: If the file cannot be read, another method or other frozen networks made it, a part of it does not
             fit, or it has no part of the module.
     """
-    checkpoint, _ = _read(checkpoint_file(path))
+    checkpoint, _ = read_checkpoint(checkpoint_file(path))
     signature = signature_of(checkpoint, str(path))
     if signature["method"] != module.method:
         raise ImpastoError(f"{path} was written by {signature['method']}: a fit of {module.method} cannot start there.")

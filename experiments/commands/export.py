@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.commands.stylize import _assignment
+from experiments.options import assignment
 
 if TYPE_CHECKING:  # `impasto export --help` must not cost the seconds of `import torch`
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of ONNX by text: a style in words that the file shall know; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--set", dest="controls", metavar="CONTROL=VALUE", type=_assignment, action="append", default=[],
+        "--set", dest="controls", metavar="CONTROL=VALUE", type=assignment, action="append", default=[],
         help="of ONNX: an inference control; some are fixed in the file, the others get another default",
     )  # fmt: skip
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="also upload it, with a model card; never otherwise")

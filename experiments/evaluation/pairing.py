@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from datamodules.captions import list_captioned, require_captions
 from datamodules.images import list_images
 from datamodules.job_table import JobTable
 from datamodules.masks import Box
+from datamodules.records import Record, Stored
 from datamodules.samples import evaluation_pairs, spread
 from datamodules.sources import ProceduralArt, artist_name, paintings_by_artist
 from experiments.evaluation.recipe import Pairing, Recipe, most
@@ -193,7 +194,7 @@ def _procedural(recipe: Recipe, folders: Folders) -> Plan:
     artists = sorted({painting.artist for painting in paintings})
     pairs = evaluation_pairs(source.contents(split), paintings, [], artists, pairs_per_content=per_content)
     wishes = [
-        Wish(content=pair.content, style=pair.style, truth=pair.truth, artist=name, prompt=name)
+        Wish(content=_file(pair.content), style=_file(pair.style), truth=_file(pair.truth), artist=name, prompt=name)
         for pair in pairs
         for name in [artists[pair.artist]]
     ]
@@ -211,7 +212,20 @@ PAIRINGS: Mapping[Pairing, Callable[[Recipe, Folders], Plan]] = {
 
 
 def _works(folder: Path) -> dict[str, list[Path]]:
-    return {name.casefold(): [work.path for work in works] for name, works in paintings_by_artist(folder).items()}
+    return {
+        name.casefold(): [_file(work.path) for work in works] for name, works in paintings_by_artist(folder).items()
+    }
+
+
+@overload
+def _file(place: Stored) -> Path: ...
+@overload
+def _file(place: None) -> None: ...
+def _file(place: Stored | None) -> Path | None:
+    """Return the file that a picture is, which a protocol can name."""
+    if isinstance(place, Record):
+        raise ImpastoError(f"{place} is no file of its own, as a protocol's pictures are: give a folder of pictures.")
+    return place
 
 
 def _folder_of(path: Path, root: Path) -> str | None:
