@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._higher_order_ops.scan import scan
+
+from lightning_modules.networks.graph_loop import scan
 
 NOTHING = -1e4
 """Logarithm of a weight of zero."""
