@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_modules.networks.graph_loop import scan
+from lightning_modules.networks.loops import scan
 
 NOTHING = -1e4
 """Logarithm of a weight of zero."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lightning_modules.errors import ImpastoError
 from lightning_modules.losses.precision import without_autocast
-from lightning_modules.networks.graph_loop import scan
+from lightning_modules.networks.loops import scan
 from lightning_modules.networks.recurrence import DEVICE_SLAB, LOG_DECAY_FLOOR, Plan, SlabRecurrence, solve_tree
 
 Backend = Literal["auto", "kernel", "tree", "slab"]
