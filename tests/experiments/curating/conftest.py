@@ -23,7 +23,7 @@ def picture(number, side=40):
     if number % 2 == 0:
         return noise.integers(0, 255, (side, side, 3), dtype=np.uint8)
     ramp = np.linspace(0, 255, side)[:, None, None] * noise.uniform(0.5, 1, 3)
-    return np.broadcast_to(ramp, (side, side, 3)).astype(np.uint8)
+    return np.array(np.broadcast_to(ramp, (side, side, 3)).astype(np.uint8))
 
 
 def add(archive, name, data):
@@ -57,7 +57,11 @@ def checkpoint(tmp_path_factory):
     recipe = {"class_path": "lightning_modules.classifiers.stylistic.StylisticPrediction", "init_args": settings}
     torch.manual_seed(0)
     module = StylisticPrediction(torch.optim.AdamW, weights="embedded", side=32, hidden=(8,))
-    module.calibrate(0.2, 0.1)
+    pictures = torch.stack([torch.from_numpy(picture(number, 32)).permute(2, 0, 1) / 255 for number in range(24)])
+    module.head.norm.momentum = 1.0
+    module.head(module.look(pictures))
+    logits = module.head.eval()(module.look(pictures)).detach()
+    module.calibrate(float(logits.std()), -float(logits.median() / logits.std()))  # half of them are stylistic
     saved = {"state_dict": module.state_dict()}
     module.recipe = yaml.safe_dump(recipe)
     module.on_save_checkpoint(saved)
