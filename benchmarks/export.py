@@ -116,8 +116,6 @@ def read_tasks(folder: Path, size: int, pairs: int | None) -> list[Task]:
         ImpastoError: If the folder lacks one of the two, or pictures.
     """
     contents, styles = (list_images(folder / name) for name in ("content", "style"))
-    if not contents or not styles:
-        raise ImpastoError(f"{folder} needs two folders of pictures, content and style.")
     both = list(zip(contents, styles, strict=False))[:pairs]
     return [Task(*(_square(path, size) for path in pair), None) for pair in both]
 
