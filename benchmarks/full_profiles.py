@@ -48,6 +48,9 @@ def make_pictures(folder: Path, *, side: int, artists: int, works: int = 3) -> N
         _write(folder / file, noise, side)
     for number in range(4 * works):
         (folder / "learned" / f"{number}.txt").write_text(f"a pond with {number} bridges", encoding="utf-8")
+    rows = [f"style/{painter}/{work}.jpg,stylistic,{painter}" for painter in painters for work in range(works)]
+    rows += [f"{file},plain," for file in files if file.startswith("content/")]
+    (folder / "annotations.csv").write_text("\n".join(["path,label,group", *rows]) + "\n", encoding="utf-8")
     box = f"{side // 4},{side // 4},{side // 4 * 3},{side // 4 * 3}"
     rows = [f'content/{number:03d}.jpg,wool,"{box}"' for number in range(8)]
     (folder / "jobs.csv").write_text("\n".join(["image,style,box", *rows]) + "\n", encoding="utf-8")
@@ -62,10 +65,12 @@ def stand_in(
         method: The experiment.
         folder: Of `make_pictures`.
         weights: Of every frozen network that the profile wants pretrained.
-        settings: Values of keys, wherever in the profile these stand.
+        settings: Values of keys, and arguments of classes by their name, wherever in the profile these stand.
     """
     profile = yaml.safe_load((EXPERIMENTS / method / "full.yaml").read_text(encoding="utf-8"))
-    laid: dict[str, Any] = _laid(profile, {"pretrained": weights}, CHEAP | _places(folder) | dict(settings or {}))
+    laid: dict[str, Any] = _laid(
+        profile, {"pretrained": weights, "auto": weights}, CHEAP | _places(folder) | dict(settings or {})
+    )
     if issubclass(class_of(profile["model"]), GenerativeModule):
         laid["data"]["init_args"] |= {"placeholders": profile["model"]["init_args"]["placeholders"]}
     return laid
@@ -75,6 +80,7 @@ def _places(folder: Path) -> dict[str, Any]:
     return {
         "ImageFolder": {"root": str(folder / "content"), "val_root": str(folder / "content_val")},
         "WikiArt": {"root": str(folder / "style")},
+        "AnnotationTable": {"path": str(folder / "annotations.csv"), "holdout": 0.25},
         "StyleFolders": {"roots": [str(folder / "learned")], "holdout": 0.25},
         "jobs": str(folder / "jobs.csv"),
     }

@@ -34,7 +34,6 @@ from benchmarks.results import write_json
 from benchmarks.without_values import META, Ones, train
 from datamodules.pictures import PictureStore
 from experiments.training import main as build
-from lightning_modules.generation import GenerativeModule
 from lightning_modules.internal_external.training import InternalExternal
 from lightning_modules.networks.dinov2 import DINOv2
 
@@ -99,6 +98,12 @@ class Step(NamedTuple):
 
 
 # ---------------------------------------------------------------------- counting
+
+
+def learners() -> list[str]:
+    """Return the experiments that learn from pictures by artists; others take minutes, or are counted below."""
+    found = {name: stand_in(name, Path())["data"]["init_args"] for name, kind in full_profiles().items() if kind.trains}
+    return [name for name, settings in found.items() if "artists_per_batch" in settings]
 
 
 def count(method: str, folder: Path) -> Step:
@@ -303,7 +308,6 @@ def main() -> None:
         parser.add_argument(f"--{each.name.replace('_', '-')}", type=type(each.default), default=each.default)
     options = parser.parse_args()
     assumed = Assumed(**{each.name: getattr(options, each.name) for each in fields(Assumed)})
-    learners = [n for n, kind in full_profiles().items() if kind.trains and not issubclass(kind, GenerativeModule)]
     with tempfile.TemporaryDirectory() as folder:
         steps = [
             count(name, Path(folder) / name) for name in learners if not options.methods or name in options.methods

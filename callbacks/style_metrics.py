@@ -319,6 +319,8 @@ class StyleMetrics(Callback):
     def _draw(self, trainer: Trainer, cases: Mapping[str, list[Case]], folder: Path, stage: str) -> None:
         better = {self._measured.key(name): metric.higher_is_better for name, metric in self._measured.metrics.items()}
         for key, found in cases.items():
+            if not found:  # nan for every sample, as the deception of artists whom the classifier does not know
+                continue
             picture = draw_grid(captioned(found, higher_is_better=bool(better[key])), CELL)
             path = folder / f"{stage}_{key}.png"
             write_image(picture, path)

@@ -7,10 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
+import yaml
 
 from benchmarks import least, nsync_step
 from benchmarks.checks.case import Case, Place, Row, WrongFigureError
+from benchmarks.full_profiles import EXPERIMENTS, full_profiles
+from benchmarks.inference import pictures
 from benchmarks.meter import Meter
+from lightning_modules.checkpoints import build
 
 ITERATIONS = 200
 """Of one region: LEAST, section 4."""
@@ -22,6 +26,7 @@ TOLERANCE = 1e-3
 def cases(tiny: bool) -> list[Case]:  # noqa: ARG001
     """Return the checks of this file."""
     found = [Case("LEAST, one region", region, 75)]
+    found += [Case(f"fit of {name}, one picture", partial(picture, name), 60) for name in _fitting_to_pictures()]
     return found + [Case(f"NSYNC step, {name}", partial(step, name), 75) for name in ("float32", "bfloat16")]
 
 
@@ -36,6 +41,28 @@ def region(place: Place) -> Iterator[Row]:
         seconds, mib = _measured(lambda run=runs[name]: run(0), meter, place)  # type: ignore[misc]
         yield Row(f"{name}, {ITERATIONS} iterations", ITERATIONS * seconds, "s a region")
         yield Row(f"{name}, memory", mib, "MiB")
+
+
+def picture(method: str, place: Place) -> Iterator[Row]:
+    """Measure a few iterations of a method that optimises for every picture, by the look of another."""
+    recipe = yaml.safe_load((EXPERIMENTS / method / "full.yaml").read_text(encoding="utf-8"))["model"]
+    weights = "embedded" if place.tiny else "random"
+    model = build({**recipe, "init_args": {**recipe["init_args"], "weights": weights}}).to(place.device).eval()
+    side, few = (32, 1) if place.tiny else (512, 20)
+    content, style = pictures((side, side), side, 0, place.device)
+
+    def run() -> None:
+        model.stylize(content, style=style, controls={"iterations": few})
+
+    seconds, mib = _measured(run, Meter(place.device, 0), place)
+    whole = next(control.default for control in model.offered if control.name == "iterations")
+    yield Row(f"{side}x{side}, {whole} iterations", float(whole) / few * seconds, "s a picture", f"of {few} measured")
+    yield Row("memory", mib, "MiB")
+
+
+def _fitting_to_pictures() -> list[str]:
+    kinds = full_profiles().items()
+    return [name for name, kind in kinds if getattr(kind, "optimises", False) and "image" in kind.conditions]  # type: ignore[attr-defined]
 
 
 def step(precision: str, place: Place) -> Iterator[Row]:

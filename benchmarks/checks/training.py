@@ -21,7 +21,8 @@ from lightning_modules.generation import GenerativeModule
 
 SMALL = {
     **{"size": 64, "resize": 64, "batch_size": 4, "artists_per_batch": 4, "scale": [1.0, 1.0]},
-    **{"width": 8, "max_channels": 16, "hidden": 16, "discriminator_width": 8},
+    **{"width": 8, "max_channels": 16, "discriminator_width": 8},
+    **{"StylisticPrediction": {"content": "vgg", "style": "vgg"}},
     **{"network": "brushwork", "discriminator_scales": 2, "count": 2, "windows": 4, "each": 2},
 }
 """Settings where everything is small."""

@@ -5,7 +5,14 @@ from PIL import Image
 from benchmarks.full_profiles import full_profiles, make_pictures, stand_in
 from experiments.training import main
 
-SMALL = {"size": 64, "resize": 64, "network": "brushwork", "width": 8, "max_channels": 16, "hidden": 16}
+SMALL = {
+    "size": 64,
+    "resize": 64,
+    "network": "brushwork",
+    "width": 8,
+    "max_channels": 16,
+    "StylisticPrediction": {"content": "vgg", "style": "vgg"},
+}
 
 
 def words(value):
@@ -17,7 +24,7 @@ def words(value):
 @pytest.mark.parametrize("name", full_profiles())
 def test_a_full_profile_reads_made_up_pictures_only(name, tmp_path):
     profile = stand_in(name, tmp_path / "art", weights="embedded", settings=SMALL)
-    make_pictures(tmp_path / "art", side=64, artists=2)
+    make_pictures(tmp_path / "art", side=64, artists=3)
     assert "pretrained" not in words(profile)
     paths = [word for word in words(profile["data"]) if isinstance(word, str) and "/" in word]
     assert paths
