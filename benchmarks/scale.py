@@ -310,7 +310,7 @@ def main() -> None:
     assumed = Assumed(**{each.name: getattr(options, each.name) for each in fields(Assumed)})
     with tempfile.TemporaryDirectory() as folder:
         steps = [
-            count(name, Path(folder) / name) for name in learners if not options.methods or name in options.methods
+            count(name, Path(folder) / name) for name in learners() if not options.methods or name in options.methods
         ]
         steps += [count_nsync()] if not options.methods or "nsync" in options.methods else []
         pictures = measure_pictures(Path(folder))

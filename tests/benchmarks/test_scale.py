@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 import torch
 
-from benchmarks.scale import BBST, Assumed, Counter, Step, bbst_table, cost, training_table
+from benchmarks.scale import BBST, Assumed, Counter, Step, bbst_table, cost, learners, main, training_table
 from benchmarks.without_values import META
 
 EASY = Assumed(peak=100e12, achieved=0.5, launch=1e-5, link=100e9, network=1e9)
@@ -46,3 +48,16 @@ def test_the_tables_are_arithmetic_on_the_counts():
     pictures = {"read 1536x1024 to short side 512": 10.0, "read, shrink, write": 20.0}
     text = bbst_table(0.01, pictures, Assumed(alive=1.0, cores=10))
     assert f"| shrink and store, 10 cores | {BBST * 20 / 3.6e6 / 10:.1f} h |" in text
+
+
+def test_experiments_that_learn_by_artists_are_counted():
+    assert {"artist", "clast", "contraast", "neat"} <= set(learners())
+    assert not {"least", "nsync", "stylistic"} & set(learners())
+
+
+def test_nsyncs_full_step_is_counted(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scale", "--methods", "nsync", "--achieved", "0.5"])
+    main()
+    said = capsys.readouterr().out
+    assert "| nsync | 2 | 13.7 |" in said
+    assert "DINOv2 ViT-S, 224 pixels: 12.2 GFLOP a picture" in said
