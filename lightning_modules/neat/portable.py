@@ -44,7 +44,7 @@ def bilateral_in_graph(images: Tensor, logarithms: list[list[float]], steepness:
             share = (logarithm - distance * distance).exp()
             return (sums[0] + (there * share).sum(0), sums[1] + share.sum(0)), down.clone()
 
-        start = tuple(here.new_zeros(count, BAND, width) for count in (channels, 1))
+        start = here.new_zeros(channels, BAND, width), here.new_zeros(1, BAND, width)
         (total, weight), _ = scan(line, start, (lines, table))
         return none.clone(), total / weight
 
