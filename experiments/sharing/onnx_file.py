@@ -1,6 +1,7 @@
 """A method as an ONNX file: exported, compared with PyTorch in onnxruntime, described inside the file."""
 
 import json
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ CHECKED = (((72, 104), (100, 66)), ((97, 70), (64, 111)), ((131, 88), (80, 80)))
 STRENGTHS = (1.0, 0.6, 1.0)
 LONGEST_SIDE = 16384
 OUTPUT = "stylized"
+TALKING = ("onnxscript", "onnx_ir", "torch.onnx")
 INSTALL = "pip install 'impasto[export]'"
 
 
@@ -169,9 +171,16 @@ def _example(given: Given) -> Tensor:
 @contextmanager
 def _quiet() -> "Iterator[None]":
     """Keep the exporter's remarks on its own insides from the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    levels = {name: logging.getLogger(name).level for name in TALKING}
+    for name in TALKING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _finite(value: float) -> float | None:

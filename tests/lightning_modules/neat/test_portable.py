@@ -1,5 +1,7 @@
 """What the content prior computes in a graph is what it computes otherwise."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,5 +62,7 @@ def test_the_prior_and_its_strength(exporting):
             content_prior, content, colour_statistics(style), settings=settings, strength=torch.tensor(share)
         )
         assert torch.allclose(usual, graph, atol=1e-5)
+    weaker = content_prior(content, colour_statistics(style), settings=replace(settings, strength=0.32))
+    assert torch.allclose(usual, weaker, atol=1e-6)  # 0.4 of 0.8
     nothing = recolour(content, colour_statistics(style), strength=0.0)
     assert torch.allclose(nothing, content, atol=1e-6)
