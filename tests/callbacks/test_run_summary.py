@@ -29,7 +29,8 @@ class FakeModule:
     device = torch.device("cpu")
 
 
-def test_summary_and_last_lines(tmp_path, capsys):
+def test_summary_and_last_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["impasto", "fit", "--seed", "a b"])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"profile": "tiny"}))
     (tmp_path / "metrics.csv").touch()
     for name in ("last", "best"):
@@ -45,7 +46,7 @@ def test_summary_and_last_lines(tmp_path, capsys):
     assert written["metrics"] == {"val/x": 0.5}
     assert written["conventions"] == {"val/x": "how x is computed"}
     assert (written["method"], written["profile"], written["iterations"]) == ("stub", "tiny", 12)
-    assert written["command"].startswith("python -m experiments ")
+    assert written["command"] == "python -m experiments fit --seed 'a b'"
     lines = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[-3:]]
     assert lines == [str(Path(tmp_path, name)) for name in ("checkpoints/best.ckpt", "metrics.csv", "summary.json")]
 
