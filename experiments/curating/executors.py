@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from experiments.curating.extras import needed
 from experiments.curating.scoring import Task, score_shard, score_share
 
 ROOT = Path(__file__).resolve().parents[2]
-STORE = 128 * 2**20
-"""Bytes of Ray's object store on this machine: only names of shards go through it."""
+STORE = 512 * 2**20
+"""Bytes of Ray's object store on this machine: only names of shards go through it, but Ray Data wants room."""
 
 Done = Callable[[int], None]
 Executor = Callable[[Sequence[Task], Done], None]
@@ -134,14 +134,9 @@ def ray(address: str | None, workers: int, gpus: int) -> Executor:
             )
         data.DataContext.get_current().enable_progress_bars = False
         try:
-            rows = data.from_items([{"task": number} for number in range(len(tasks))], override_num_blocks=len(tasks))
-            work = rows.map_batches(
-                _Worker,
-                fn_constructor_args=(list(tasks),),
-                batch_size=1,
-                compute=data.ActorPoolStrategy(size=min(workers, len(tasks))),
-                num_gpus=gpus,
-            )
+            rows = data.from_items([_as_row(task) for task in tasks], override_num_blocks=len(tasks))
+            slots = data.TaskPoolStrategy(size=min(workers, len(tasks)))
+            work = rows.map(_score_row, compute=slots, num_cpus=1, num_gpus=gpus)
             for _ in work.iter_rows():
                 done(1)
         finally:
@@ -150,16 +145,21 @@ def ray(address: str | None, workers: int, gpus: int) -> Executor:
     return run
 
 
-class _Worker:
-    """What an actor of Ray Data does with a batch of numbers."""
+def _as_row(task: Task) -> dict[str, Any]:
+    """Return a task as Ray Data carries it: numbers and text."""
+    return {field.name: _plain(getattr(task, field.name)) for field in fields(task)}
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tasks
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        for number in batch["task"]:
-            score_shard(self.tasks[int(number)])
-        return batch
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else -1 if value is None else value
+
+
+def _score_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Do a task that was sent as a row."""
+    places = {name: Path(row[name]) for name in ("shard", "target", "checkpoint")}
+    threads = None if row["threads"] < 0 else int(row["threads"])
+    score_shard(Task(**places, min_side=row["min_side"], device=row["device"], batch=row["batch"], threads=threads))
+    return row
 
 
 @contextmanager
