@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 OPSET = 20
 FURTHEST = 1e-3
 """Of a number in [0, 1]; beyond, the file is another network than the one that was trained."""
-EXPORTED = (80, 96)
-CHECKED = (((72, 104), (100, 66)), ((97, 70), (64, 111)), ((131, 88), (80, 80)))
-"""Height and width of contents and of styles."""
+EXPORTED = (176, 144)
+"""Height and width of the pictures that are traced: large enough that scans cut them into several chunks, since an axis
+of length one would be taken for a constant."""
+CHECKED = (((72, 104), (100, 66)), ((97, 70), (64, 111)), ((227, 218), (80, 80)))
+"""Height and width of contents and of styles, from one chunk of a scan to several."""
 STRENGTHS = (1.0, 0.6, 1.0)
 LONGEST_SIDE = 16384
 OUTPUT = "stylized"

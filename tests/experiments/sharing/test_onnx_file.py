@@ -60,7 +60,7 @@ def random_picture(height, width, seed):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("size", [(66, 141), (100, 74), (129, 112)])
+@pytest.mark.parametrize("size", [(66, 141), (100, 74), (129, 112), (245, 266)])
 def test_a_file_paints_as_pytorch_does(exported, size):
     model, _, session, _ = exported
     content, style = random_picture(*size, 1), random_picture(90, 71, 2)
