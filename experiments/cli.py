@@ -9,6 +9,7 @@ import io
 import os
 import platform
 import sys
+import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,6 +22,8 @@ from experiments.processors import share_processors
 FOLDER = Path(__file__).resolve().parent
 RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 """Where torchrun, SLURM and Lightning say which of several processes this is."""
+LAST_WORDS = 1.0
+"""Seconds between the last words of a failed task of `srun` and its end: what was not read by then may be lost."""
 PACKAGES = ("experiments", "lightning_modules", "datamodules", "callbacks", "metrics")
 
 
@@ -28,7 +31,10 @@ def run() -> None:
     """Run the command line of this process and exit with its status: the `impasto` console script."""
     share_processors(os.environ)
     end_on_sigterm()
-    sys.exit(execute(sys.argv[1:]))
+    status = execute(sys.argv[1:])
+    if status and "SLURM_PROCID" in os.environ:
+        time.sleep(LAST_WORDS)
+    sys.exit(status)
 
 
 def execute(arguments: Sequence[str]) -> int:

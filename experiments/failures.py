@@ -3,6 +3,7 @@
 import errno
 import re
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -53,11 +54,13 @@ class Terminated(SystemExit):
 def end_on_sigterm() -> None:
     """From now on SIGTERM ends this process like an exception, so that half-written files are removed.
 
-    Lightning puts a handler of its own before this one while it trains, and stops after the iteration.
+    Lightning puts a handler of its own before this one while it trains, and stops after the iteration. A process that
+    is ending already goes on with that: SLURM sends SIGTERM to a job that has just had itself requeued.
     """
 
     def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if signal.getsignal(signal.SIGTERM) is end:
+        ending = isinstance(sys.exc_info()[1], SystemExit)
+        if signal.getsignal(signal.SIGTERM) is end and not ending:
             raise Terminated
 
     signal.signal(signal.SIGTERM, end)

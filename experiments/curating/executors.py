@@ -6,6 +6,7 @@ here: what it was doing is not finished, and `experiments.curating.rounds` asks 
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -124,6 +125,7 @@ def ray(address: str | None, workers: int, gpus: int) -> Executor:
 
     def run(tasks: Sequence[Task], done: Done) -> None:
         here = {"num_cpus": workers, "object_store_memory": STORE, "include_dashboard": False}
+        ours = signal.getsignal(signal.SIGTERM)
         with importable():
             core.init(
                 address=address or "local",
@@ -132,6 +134,7 @@ def ray(address: str | None, workers: int, gpus: int) -> Executor:
                 runtime_env={"env_vars": {"PYTHONPATH": os.environ["PYTHONPATH"], "RAY_USAGE_STATS_ENABLED": "0"}},
                 **({} if address else here),
             )
+        signal.signal(signal.SIGTERM, ours)  # Ray's own would end this process without a word
         data.DataContext.get_current().enable_progress_bars = False
         try:
             rows = data.from_items([_as_row(task) for task in tasks], override_num_blocks=len(tasks))

@@ -67,10 +67,21 @@ class Requeue(Checkpoint):
 
 
 def requeue() -> str:
-    """Put this process's job into SLURM's queue again; return why not, or an empty string."""
+    """Put this process's job into SLURM's queue again; return why not, or an empty string.
+
+    SLURM then ends the job with SIGTERM, which must hit neither `scontrol` nor the last words of a process that ends.
+    """
     job = os.environ["SLURM_JOB_ID"]
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    refusal = _ask(job)
+    if refusal:
+        signal.signal(signal.SIGTERM, before)
+    return refusal
+
+
+def _ask(job: str) -> str:
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)  # noqa: S603, S607
     except OSError as error:

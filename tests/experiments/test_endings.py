@@ -198,3 +198,17 @@ def test_sigterm_ends_a_command_like_an_exception(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_sigterm_leaves_the_first_its_words():
+    before = signal.getsignal(signal.SIGTERM)
+    end_on_sigterm()
+    try:
+        with pytest.raises(Terminated, match="^0$") as stop:
+            try:
+                raise Terminated("Saved.", 0)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.value.sentence == "Saved."
+    finally:
+        signal.signal(signal.SIGTERM, before)

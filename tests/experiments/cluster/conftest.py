@@ -36,7 +36,6 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=sched_interval=1,bf_interval=1
 MpiDefault=none
-KillWait=2
 ReturnToService=2
 GresTypes=gpu
 NodeName=first NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[1]} CPUs={cpus} RealMemory=1000 Gres=gpu:1

@@ -113,8 +113,10 @@ def test_processes_and_jobs_give_the_answer_of_the_loop(curate, plain, executor)
 @pytest.mark.slow
 def test_ray_gives_the_answer_of_the_loop_and_phones_nobody(curate, plain, monkeypatch):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    before = signal.getsignal(signal.SIGTERM)
     assert manifest(curate("--executor", "ray", out="ray")) == manifest(plain)
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_worker_killed_in_the_middle_of_a_shard_is_survived(curate, plain, archive, tmp_path):
@@ -125,11 +127,11 @@ def test_a_worker_killed_in_the_middle_of_a_shard_is_survived(curate, plain, arc
         path.unlink()
     shard.unlink()
     os.mkfifo(shard)
-    killed = []
+    killed, others = [], set(multiprocessing.active_children())
 
     def kill():
         with shard.open("wb") as pipe:  # opens when a worker reads
-            killed.extend(worker.pid for worker in multiprocessing.active_children())
+            killed.extend(worker.pid for worker in set(multiprocessing.active_children()) - others)
             for pid in killed:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ def job(monkeypatch, stub_yaml):
     monkeypatch.setenv("SLURM_LOCALID", "0")
     monkeypatch.setenv("SLURM_NODEID", "0")
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
-    before = signal.getsignal(signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
     folder = stub_yaml.parent / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -30,7 +30,8 @@ def job(monkeypatch, stub_yaml):
         path.chmod(0o755)
 
     yield answer
-    signal.signal(signal.SIGUSR1, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def signalled(iteration, steps=30):
@@ -51,12 +52,19 @@ def test_the_signal_saves_between_iterations_and_requeues(job, stub_yaml, capsys
     assert [step for step, _ in read_table(run / "metrics.csv")["train/total"]] == list(range(saved))
 
 
+def test_the_end_that_slurm_gives_a_requeued_job_disturbs_neither_it_nor_its_question(job, capsys):
+    job("import os, signal; [os.kill(each, signal.SIGTERM) for each in (os.getppid(), os.getpid())]")
+    assert execute(signalled(3)) == 0
+    assert "impasto: Saved in iteration 10 and requeued" in capsys.readouterr().err
+
+
 def test_a_job_that_is_not_requeued_says_that_it_is_saved(job, capsys):
     job("sys.exit('Requested operation is presently disabled')")
     assert execute(signalled(3)) == 1
     said = capsys.readouterr().err
     assert "SLURM does not requeue job 17 (Requested operation is presently disabled)" in said
     assert "The run is saved" in said
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
 
 
 def test_a_signal_in_the_last_iterations_lets_the_run_end(job, stub_yaml):
