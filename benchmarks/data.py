@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 import metrics  # noqa: F401  (installs the torchvision shim before torchvision is imported)
 from benchmarks.results import write_json
@@ -124,9 +124,9 @@ def torchvision_folder(root: Path, options: argparse.Namespace) -> Stream:
     dataset = Plain(str(root), v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)]))
 
     def stream(workers: int) -> Iterator[int]:
-        loader = DataLoader(dataset, 2 * BATCH, shuffle=True, num_workers=workers)
-        while True:
-            yield from (len(batch) for batch, _ in loader)
+        # One epoch without end, as ours are: else workers would start anew in the middle of what is measured.
+        order = RandomSampler(dataset, num_samples=10**6)
+        yield from (len(batch) for batch, _ in DataLoader(dataset, 2 * BATCH, sampler=order, num_workers=workers))
 
     return stream
 
