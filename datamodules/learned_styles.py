@@ -8,7 +8,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from datamodules.captions import Captioned, list_captioned, require_captions
 from datamodules.records import Stored
-from datamodules.sources import Painting, ProceduralArt, Split, artist_name, hold_out
+from datamodules.sources import Painting, ProceduralArt, Split, artist_name
+from datamodules.splits import hold_out
 from lightning_modules.errors import ImpastoError
 
 NEGATIVES = "negatives"

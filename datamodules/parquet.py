@@ -21,11 +21,10 @@ from datamodules.sources import (
     Split,
     StyleSource,
     artist_name,
-    checked_share,
     choose_artists,
-    hold_out,
     split_by_artist,
 )
+from datamodules.splits import checked_share, hold_out
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from datamodules.records import Record, runs
 from datamodules.shard_cache import ChunkCache, is_remote
 from datamodules.shard_files import CHUNKS, PICTURES, ShardIndex, check_chunk, check_chunks, load_index
-from datamodules.sources import Content, ContentSource, OwnStyles, Painting, Split, StyleSource, checked_share
+from datamodules.sources import Content, ContentSource, OwnStyles, Painting, Split, StyleSource
+from datamodules.splits import checked_share
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import slug
 

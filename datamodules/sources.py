@@ -4,35 +4,24 @@ A content source lists photographs, a style source lists paintings with their ar
 the other. Where a painting has the title of a content of the same split, it is that content's paired truth.
 """
 
-import hashlib
-import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple
 
 from datamodules.folders import list_files, note_left_out
 from datamodules.images import is_image_name, list_images
 from datamodules.notes import note
 from datamodules.records import Stored
-from datamodules.splits import in_split
+from datamodules.splits import checked_share, hold_out, in_split
 from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed, identity, shown
 
 Split = Literal["train", "val", "test"]
 HOLDOUT = 0.05
 """Share of every artist's paintings that is held out where nothing else is said."""
-Item = TypeVar("Item", bound="Filed")
-
-
-class Filed(Protocol):
-    """What lies in a file, or is a record in one."""
-
-    @property
-    def path(self) -> Stored:
-        """Its place."""
 
 
 class Content(NamedTuple):
@@ -369,37 +358,3 @@ def _masks(folder: Path) -> list[Path]:
 
 def _key(path: Path, root: Path) -> str:
     return composed(path.relative_to(root).with_suffix("").as_posix())
-
-
-def checked_share(share: float) -> float:
-    """Return a share in [0, 1) that is held out.
-
-    Raises:
-        ImpastoError: If it is none.
-    """
-    if not 0 <= share < 1:
-        raise ImpastoError(f"holdout is a share in [0, 1), got {share}: 0.05 holds one in twenty pictures out.")
-    return share
-
-
-def hold_out(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
-    """Split by a hash of the names; both parts keep the order, and the whole serves as both where it is too small.
-
-    Args:
-        items: In a fixed order.
-        share: Of the second part, in [0, 1).
-    """
-    if share == 0 or len(items) < 2:
-        return items, items
-    count = min(math.ceil(len(items) * share), len(items) - 1)
-    chosen = set(sorted(range(len(items)), key=lambda position: _name_hash(items[position].path))[:count])
-    return _take(items, (i for i in range(len(items)) if i not in chosen)), _take(items, sorted(chosen))
-
-
-def _take(items: list[Item], positions: Iterable[int]) -> list[Item]:
-    return [items[position] for position in positions]
-
-
-def _name_hash(path: Stored) -> bytes:
-    name = composed(f"{path.parent.name}/{path.name}")
-    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()

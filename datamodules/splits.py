@@ -1,6 +1,9 @@
-"""Splits that a table says, instead of a share that is held out."""
+"""Which pictures are trained on and which are not: a share is held out by a hash of the names, or a table says it."""
 
 import csv
+import hashlib
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,6 +20,40 @@ class Filed(Protocol):
     @property
     def path(self) -> Stored:
         """Its place."""
+
+
+def checked_share(share: float) -> float:
+    """Return a share in [0, 1) that is held out.
+
+    Raises:
+        ImpastoError: If it is none.
+    """
+    if not 0 <= share < 1:
+        raise ImpastoError(f"holdout is a share in [0, 1), got {share}: 0.05 holds one in twenty pictures out.")
+    return share
+
+
+def hold_out(items: list[Item], share: float) -> tuple[list[Item], list[Item]]:
+    """Split by a hash of the names; both parts keep the order, and the whole serves as both where it is too small.
+
+    Args:
+        items: In a fixed order.
+        share: Of the second part, in [0, 1).
+    """
+    if share == 0 or len(items) < 2:
+        return items, items
+    count = min(math.ceil(len(items) * share), len(items) - 1)
+    chosen = set(sorted(range(len(items)), key=lambda position: _name_hash(items[position].path))[:count])
+    return _take(items, (i for i in range(len(items)) if i not in chosen)), _take(items, sorted(chosen))
+
+
+def _take(items: list[Item], positions: Iterable[int]) -> list[Item]:
+    return [items[position] for position in positions]
+
+
+def _name_hash(path: Stored) -> bytes:
+    name = composed(f"{path.parent.name}/{path.name}")
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
 
 
 def in_split(items: list[Item], split: str, table: Path, root: Path) -> list[Item]:

@@ -20,7 +20,8 @@ from datamodules.samples import (
     own_style_pairs,
     spread,
 )
-from datamodules.sources import ContentSource, Filed, OwnStyles, ProceduralArt, Split, StyleSource
+from datamodules.sources import ContentSource, OwnStyles, ProceduralArt, Split, StyleSource
+from datamodules.splits import Filed
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 

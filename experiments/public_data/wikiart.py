@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from datamodules.sources import HOLDOUT, Painting, artist_name, hold_out
+from datamodules.sources import HOLDOUT, Painting, artist_name
+from datamodules.splits import hold_out
 from experiments.public_data.archives import WrongArchiveError, extract, opened
 from experiments.public_data.disk import require_space
 from experiments.public_data.downloads import fetch, is_address

@@ -93,7 +93,8 @@ def test_a_signal_requeues_a_training_which_goes_on_where_it_was(cluster, wait_f
 
 def test_a_task_that_fails_ends_the_job_at_once(cluster, wait_for, tmp_path):
     fake = script(
-        tmp_path, 'if [ "$SLURM_PROCID" = 1 ]; then echo "the second is out of order" >&2; sleep 1; exit 3; fi; sleep 50'
+        tmp_path,
+        'if [ "$SLURM_PROCID" = 1 ]; then echo "the second is out of order" >&2; sleep 1; exit 3; fi; sleep 50',
     )
     job, log = submit(cluster, tmp_path, METHOD="clast", fake=fake)
     wait_for(lambda: ended(cluster, job), 60, lambda: cluster.job(job))
