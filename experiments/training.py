@@ -20,6 +20,7 @@ from callbacks.progress import progress_bar
 from callbacks.save_config import SaveConfig
 from experiments.commands import TRAINER_COMMANDS
 from experiments.failures import Terminated
+from experiments.profiles import base_of
 from experiments.report.page import write_report
 from experiments.runs.agreement import Agreement
 from experiments.runs.keeper import RunKeeper
@@ -230,20 +231,8 @@ def _with_base(arguments: Sequence[str]) -> list[str]:
     """Lay a method's YAML file that holds differences alone on the method's tiny profile, where it comes first."""
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     at = next((number for number, word in enumerate(words[:-1]) if word in {"-c", "--config"}), None)
-    if at is None or not _holds_differences(Path(words[at + 1])):
-        return list(arguments)
-    return [*words[:at], "--config", str(Path(words[at + 1]).with_name("tiny.yaml")), *words[at:]]
-
-
-def _holds_differences(path: Path) -> bool:
-    if not path.is_file() or path.resolve().parents[1] != FOLDER or not path.with_name("tiny.yaml").is_file():
-        return False
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        return False  # the parser explains it
-    model = (settings or {}).get("model") or {}
-    return isinstance(model, dict) and "class_path" not in model
+    base = None if at is None else base_of(Path(words[at + 1]))
+    return list(arguments) if base is None else [*words[:at], "--config", str(base), *words[at:]]
 
 
 def _profile(configs: Sequence[Any] | None) -> str:

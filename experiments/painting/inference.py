@@ -9,6 +9,7 @@ import yaml
 from torch import Tensor
 
 from experiments.failures import is_out_of_memory
+from experiments.profiles import base_of
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.checkpoints import checkpoint_class, checkpoint_recipe, load_checkpoint, load_generator
 from lightning_modules.conditions import resized, shrink
@@ -86,7 +87,7 @@ def recipe_of(checkpoint: Path | None, configs: Sequence[Path]) -> dict[str, Any
 
     Args:
         checkpoint: As of `find_checkpoint`; None where there are YAML files instead.
-        configs: The YAML files, one laid on the other.
+        configs: The YAML files, one laid on the other, the first perhaps on the tiny profile.
 
     Raises:
         ImpastoError: If the checkpoint cannot be read.
@@ -94,7 +95,8 @@ def recipe_of(checkpoint: Path | None, configs: Sequence[Path]) -> dict[str, Any
     if checkpoint is not None:
         return checkpoint_recipe(find_checkpoint(checkpoint))
     recipe: dict[str, Any] = {}
-    for path in configs:
+    base = base_of(configs[0]) if configs else None
+    for path in [base, *configs] if base else configs:
         model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model", {})
         recipe = recipe | model | {"init_args": recipe.get("init_args", {}) | (model.get("init_args") or {})}
     return recipe

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from experiments.cli import execute
 from experiments.commands import demo
 from experiments.embedded import painters
+from experiments.painting.inference import recipe_of
 from lightning_modules import shipped
 from lightning_modules.checkpoints import load_checkpoint
 from lightning_modules.errors import ImpastoError
@@ -247,3 +248,11 @@ def test_a_profile_of_differences_alone_is_laid_on_the_tiny_one(capsys, monkeypa
     assert settings["model"]["class_path"] == "lightning_modules.clast.CLAST"
     kinds = [callback["class_path"].rpartition(".")[2] for callback in settings["trainer"]["callbacks"]]
     assert {"StyleMetrics", "BestCheckpoint", "WeightAverage"} <= set(kinds)
+
+
+def test_a_profile_of_differences_alone_is_a_whole_recipe():
+    folder = shipped.EMBEDDED.parents[1] / "experiments/least"
+    recipe = recipe_of(None, [folder / "from_photograph.yaml"])
+    assert recipe == recipe_of(None, [folder / "tiny.yaml", folder / "from_photograph.yaml"])
+    assert recipe["class_path"] == "lightning_modules.least.LEAST"
+    assert recipe["init_args"]["begin"] == "content"
