@@ -35,7 +35,8 @@ class StyleTransferModule(Experiment, ABC):
     Args:
         clip: See `ManualOptimization`.
         accumulate: See `ManualOptimization`.
-        validate_with: The style that `validation_step` passes to `stylize`, beside all that the method requires.
+        validate_with: The style that `validation_step` passes to `stylize`, beside all that the method requires; None
+            takes text where the method does, else a picture.
         controls: Values of some of what `stylize` takes as controls, for validation and for whoever gives no others.
 
     Attributes:
@@ -68,7 +69,7 @@ class StyleTransferModule(Experiment, ABC):
         *,
         clip: float | None = None,
         accumulate: int = 1,
-        validate_with: Condition = "text",
+        validate_with: Condition | None = None,
         controls: Mapping[str, Value] | None = None,
     ) -> None:
         super().__init__(clip=clip, accumulate=accumulate)
@@ -76,9 +77,10 @@ class StyleTransferModule(Experiment, ABC):
         self.tile: int | None = None
         self.on_iteration: Watcher | None = None
         styles = self.conditions - {"region"}
+        validate_with = validate_with or max(styles)  # "text" comes after "image"
         if validate_with not in styles:
             raise ImpastoError(f"{type(self).__name__} cannot validate with {validate_with}: choose {words(styles)}.")
-        self.validate_with = validate_with
+        self.validate_with: Condition = validate_with
 
     # ------------------------------------------------------------------ inference
 

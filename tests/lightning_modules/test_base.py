@@ -297,6 +297,14 @@ def test_a_method_that_does_not_optimise_builds_no_graph():
     Watched().stylize(pictures(), prompt="x")
 
 
+def test_a_method_validates_with_text_where_it_takes_that_and_else_with_a_picture():
+    class PictureOnly(Tinter):
+        conditions = frozenset({"image", "region"})
+
+    assert PictureOnly(validate_with=None).validate_with == "image"
+    assert Tinter(validate_with=None).validate_with == "text"
+
+
 @pytest.mark.parametrize("validate_with", ["text", "image"])
 def test_validation_stylizes_with_the_condition_that_was_chosen(validate_with):
     batch = StyleBatch(pictures(), pictures(seed=1), torch.tensor([0, 1]), ["ab", "c"], torch.tensor([5, 6]))
