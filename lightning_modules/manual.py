@@ -153,7 +153,7 @@ class ManualOptimization(LightningModule):
         nothing for them and leaves no gradient behind. The step happens when the block closes, at the window's end.
 
         Args:
-            optimizer: One of ``self.optimizers()``.
+            optimizer: One of ``self._optimizers()``, a list however many there are.
 
         Yields:
             A function to call with the loss, once or several times; gradients add up.
@@ -182,7 +182,7 @@ class ManualOptimization(LightningModule):
         projection is not linear, and would otherwise depend on how the batch was split.
 
         Args:
-            optimizer: One of ``self.optimizers()``.
+            optimizer: One of ``self._optimizers()``, a list however many there are.
             roles: Names of the losses, the same in every micro-batch and on every rank.
             combine: See `lightning_modules.optim.roles.Combine`.
 

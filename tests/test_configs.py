@@ -1,5 +1,8 @@
 """Every YAML of every experiment: it parses, it builds, and what it prints is itself again."""
 
+import dataclasses
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,12 @@ def name(path):
     return str(path.relative_to(ROOT).with_suffix(""))
 
 
+def model_class(folder):
+    """Return the class that a folder's tiny profile names."""
+    package, _, kind = yaml.safe_load((ROOT / folder / "tiny.yaml").read_text())["model"]["class_path"].rpartition(".")
+    return getattr(importlib.import_module(package), kind)
+
+
 def configured(path):
     """Return the options that complete a file which holds differences to another profile only."""
     settings = yaml.safe_load(path.read_text())
@@ -47,6 +56,18 @@ def found(settings, key):
 @pytest.mark.parametrize("folder", METHODS)
 def test_every_experiment_has_a_tiny_and_a_full_profile(folder):
     assert {"tiny.yaml", "full.yaml"} <= {path.name for path in (ROOT / folder).glob("*.yaml")}
+
+
+@pytest.mark.parametrize("folder", METHODS)
+def test_defaults_that_all_instances_share_are_frozen(folder):
+    kind = model_class(folder)
+    for owner in kind.__mro__[:-1]:
+        if not owner.__module__.startswith("lightning_modules.") or "__init__" not in vars(owner):
+            continue
+        for parameter in inspect.signature(owner.__init__).parameters.values():
+            if dataclasses.is_dataclass(parameter.default):
+                frozen = parameter.default.__dataclass_params__.frozen
+                assert frozen, f"{owner.__name__}({parameter.name}=) is one object for all: make it a frozen dataclass"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
