@@ -43,7 +43,7 @@ if [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --python $(PY) -c cons
 else $(PY) -m pip install -c constraints.txt $(1); fi
 endef
 
-.PHONY: help setup data-env test test-fast lint format report bench gpu-check demo embedded-weights clean \
+.PHONY: help setup data-env test test-fast lint format report bench gpu-check docs demo embedded-weights clean \
 	$(addprefix train-,$(METHODS))
 
 help: ## list the targets
@@ -118,6 +118,10 @@ bench: $(READY) ## run every benchmark with its default settings
 
 gpu-check: $(READY) ## run every check that needs a GPU, in 8 minutes: report/gpu-check/ (DEVICE=cpu tries the script)
 	$(PY) -m benchmarks.gpu_check --device $(DEVICE) $(ARGS)
+
+docs: $(READY) ## build the documentation site, which needs no network: build/site/
+	@$(call install,-e '.[$(EXTRAS)$(comma)docs]')
+	$(PY) -m docs.site.build $(ARGS)
 
 demo: $(READY) ## open the demo page on localhost
 	@$(call install,-e '.[$(EXTRAS)$(comma)demo]')
