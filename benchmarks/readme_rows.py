@@ -1,7 +1,7 @@
 """Draw one row a method: a scene, what the method was told, and what it made of it; small enough to be committed.
 
 python -m benchmarks.readme_rows --out docs/pictures/methods
-python -m benchmarks.readme_rows --checkpoint neat=runs/neat/latest --profile least=warm --out docs/pictures/methods
+python -m benchmarks.readme_rows --checkpoint neat=runs/neat/latest --profile least=tiny --out docs/pictures/methods
 python -m benchmarks.readme_rows --checkpoint nsync=runs/nsync/latest --painters "Juno Maelstrom" "Lucia Papel"
 
 Without --checkpoint and --profile, all painters that ship paint. Scenes and paintings are ProceduralArt's, of its test
