@@ -1,7 +1,7 @@
 """The contract of style transfer: content in, stylised content of the same size out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast, final
 
@@ -21,10 +21,7 @@ from lightning_modules.controls import STRENGTH, Control, Value, preset, resolve
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
 from lightning_modules.portable import Graph, refuse
-from lightning_modules.types import Condition, JobBatch, Manner, StyleBatch, Stylization
-
-Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
-"""Wants to know how an optimisation goes: iteration, number of iterations, terms."""
+from lightning_modules.types import Condition, JobBatch, Manner, StyleBatch, Stylization, Watcher
 
 
 class StyleTransferModule(Experiment, ABC):

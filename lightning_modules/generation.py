@@ -12,7 +12,7 @@ from lightning_modules.conditions import check_images
 from lightning_modules.controls import Control, Value, preset, resolve_controls
 from lightning_modules.errors import ImpastoError
 from lightning_modules.experiment import Experiment
-from lightning_modules.types import LabelledBatch, Stylization
+from lightning_modules.types import LabelledBatch, Stylization, Watcher
 
 VALIDATION_SEED = 0
 
@@ -53,6 +53,8 @@ class GenerativeModule(Experiment, ABC):
         controls: What a user may set beside prompt, size and seed.
         offered: The same, with the defaults that the constructor was given.
         stride: Side lengths are multiples of this, in pixels.
+        on_iteration: Called by a method that draws in steps with the step and their number; None where nobody wants to
+            know.
 
     Raises:
         ImpastoError: If the size or a control does not fit.
@@ -71,6 +73,7 @@ class GenerativeModule(Experiment, ABC):
     ) -> None:
         super().__init__(clip=clip, accumulate=accumulate)
         self.offered = self.offers(controls)
+        self.on_iteration: Watcher | None = None
         self.validate_size = self._checked_size(validate_size)
 
     @classmethod

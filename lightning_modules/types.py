@@ -1,12 +1,15 @@
 """What travels between data modules, methods and callbacks. No Lightning in here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
 Condition = Literal["image", "text", "region"]
+
+Watcher = Callable[[int, int, Mapping[str, Tensor]], None]
+"""Wants to know how a picture that takes many steps goes: step, number of steps, terms by name where there are such."""
 
 
 class LabelledBatch(Protocol):

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.base import Watcher
 from lightning_modules.least.fitting import Fitting
 from lightning_modules.least.jobs import Order
 from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.progress import Plateau
+from lightning_modules.types import Watcher
 
 
 def fit(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lightning_modules.controls import Control
 from lightning_modules.generation import Order
+from lightning_modules.types import Watcher
 from lightning_modules.weights import LatentDiffusion, pipeline_of
 
 CONTROLS = (
@@ -20,7 +21,9 @@ Encode = Callable[[Sequence[str]], Tensor]
 """From prompts to the embeddings that the UNet looks at, ``(B, L, D)``."""
 
 
-def draw(parts: LatentDiffusion, encode: Encode, prompts: Sequence[str], order: Order) -> Tensor:
+def draw(
+    parts: LatentDiffusion, encode: Encode, prompts: Sequence[str], order: Order, watcher: Watcher | None = None
+) -> Tensor:
     """Draw pictures, as the stock pipeline does with the same seeds and embeddings.
 
     Args:
@@ -28,6 +31,7 @@ def draw(parts: LatentDiffusion, encode: Encode, prompts: Sequence[str], order: 
         encode: Of prompts.
         prompts: One for each picture.
         order: The rest; with a content, the stock image-to-image pipeline takes its place.
+        watcher: Who wants to know how far the sampler is.
 
     Returns:
         ``(B, 3, H, W)``, RGB in [0, 1].
@@ -54,6 +58,8 @@ def draw(parts: LatentDiffusion, encode: Encode, prompts: Sequence[str], order: 
         pipeline = _from_content(pipeline)
         settings |= {"image": order.content, "strength": order.strength}
     pipeline.set_progress_bar_config(disable=True)
+    if watcher is not None:
+        settings["callback_on_step_end"] = _telling(watcher)
     drawn: Tensor = pipeline(**settings)[0]
     return drawn
 
@@ -62,3 +68,13 @@ def _from_content(pipeline: Any) -> Any:
     from diffusers import StableDiffusionImg2ImgPipeline
 
     return StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+
+
+def _telling(watcher: Watcher) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """Return what diffusers calls after every step of its sampler."""
+
+    def tell(pipeline: Any, step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        watcher(step, pipeline.num_timesteps, {})
+        return tensors
+
+    return tell

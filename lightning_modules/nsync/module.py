@@ -153,7 +153,8 @@ class NSYNC(GenerativeModule):
     # ------------------------------------------------------------------ drawing
 
     def _draw(self, prompts: list[str], order: Order) -> Tensor:
-        return draw(self.diffusion, self._embed, [self.words.in_a_style(prompt) for prompt in prompts], order)
+        texts = [self.words.in_a_style(prompt) for prompt in prompts]
+        return draw(self.diffusion, self._embed, texts, order, self.on_iteration)
 
     def _embed(self, prompts: Sequence[str]) -> Tensor:
         return self._encode(self.words.tokens(prompts).each(lambda part: part.to(self.device)))

@@ -114,3 +114,21 @@ def test_controls_have_defaults_that_a_profile_sets(nsync):
     )
     with pytest.raises(ImpastoError, match="sampler takes ddim or pndm"):
         module.generate("a sea", size=32, seed=1, controls={"sampler": "euler"})
+
+
+@pytest.mark.parametrize(("sampler", "count"), [("ddim", 3), ("pndm", 4)])  # pndm looks at its second step twice
+def test_every_step_of_the_sampler_is_told_and_changes_nothing(nsync, sampler, count):
+    module, told = shuffled(nsync()), []
+    controls = CONTROLS | {"sampler": sampler}
+    unheard = module.generate(PROMPTS, size=32, seed=7, controls=controls)
+    module.on_iteration = lambda step, steps, terms: told.append((step, steps, terms))
+    assert torch.equal(module.generate(PROMPTS, size=32, seed=7, controls=controls), unheard)
+    assert told == [(step, count, {}) for step in range(count)]
+
+
+def test_a_picture_that_is_redrawn_tells_only_the_steps_that_are_left(nsync):
+    module, told = shuffled(nsync()), []
+    module.on_iteration = lambda step, steps, _terms: told.append((step, steps))
+    content = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    module.generate(PROMPTS, size=32, seed=7, content=content, strength=0.7, controls=CONTROLS)
+    assert told == [(0, 2), (1, 2)]
