@@ -38,6 +38,30 @@ def trained(tmp_path_factory):
     return root / "runs/stub_method/a"
 
 
+@pytest.fixture(scope="session")
+def dreamer(tmp_path_factory, stub_path):
+    """One finished run of the stub that draws: its folder."""
+    root = tmp_path_factory.mktemp("dreamer")
+    settings = {
+        "model": {"class_path": "stub_generator.Dreamer", "init_args": {"controls": {"gain": 0.9}}},
+        "data": {"class_path": "stub_generator.PromptData"},
+        "trainer": {
+            "max_steps": 6, "accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0,
+            "callbacks+": [{"class_path": "callbacks.adapter_files.AdapterFiles"}],
+        },
+        "wandb": "disabled",
+    }  # fmt: skip
+    config = root / "tiny.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    here = Path.cwd()
+    os.chdir(root)
+    try:
+        assert execute(["fit", "--config", str(config), "--run_name", "a"]) == 0
+    finally:
+        os.chdir(here)
+    return root / "runs/stub_generator/a"
+
+
 def write_yaml(folder):
     settings = {
         "model": {"class_path": "stub_method.Stub", "init_args": {"width": 4}},

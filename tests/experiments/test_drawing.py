@@ -1,41 +1,13 @@
 """`impasto stylize` with a method that draws from words: no content, a content to start from, folders of them."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from datamodules.images import read_image
 from experiments.cli import execute
 from experiments.painting.inference import load_drawing_model
-
-
-@pytest.fixture(scope="module")
-def dreamer(tmp_path_factory, stub_path):
-    """One finished run of the stub that draws: its folder."""
-    root = tmp_path_factory.mktemp("dreamer")
-    settings = {
-        "model": {"class_path": "stub_generator.Dreamer", "init_args": {"controls": {"gain": 0.9}}},
-        "data": {"class_path": "stub_generator.PromptData"},
-        "trainer": {
-            "max_steps": 6, "accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0,
-            "callbacks+": [{"class_path": "callbacks.adapter_files.AdapterFiles"}],
-        },
-        "wandb": "disabled",
-    }  # fmt: skip
-    config = root / "tiny.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    here = Path.cwd()
-    os.chdir(root)
-    try:
-        assert execute(["fit", "--config", str(config), "--run_name", "a"]) == 0
-    finally:
-        os.chdir(here)
-    return root / "runs/stub_generator/a"
 
 
 @pytest.fixture
@@ -219,27 +191,6 @@ def test_pictures_that_do_not_fit_into_memory(dreamer, monkeypatch, capsys):
     assert "4 pictures of 24 x 16 pixels do not fit into memory: draw them one by one with --batch 1" in (
         capsys.readouterr().err
     )
-
-
-def test_a_page_draws(dreamer):
-    from experiments.commands import demo
-    from lightning_modules.errors import ImpastoError
-
-    page = {"prompt": "a pond", "style": None, "mask": None, "device": "cpu"}
-    settings = {"seed": 4.0, "strength": 0.5, "gain": 1.0}
-    names = [control.name for control in demo._offered(demo._model(str(dreamer), "cpu"))]
-    assert names == list(settings)
-    drawn = demo.stylize(str(dreamer), None, size=0, controls=settings, **page)
-    assert drawn.shape == (16, 24, 3)
-    assert demo.stylize(str(dreamer), None, size=32, controls=settings, **page).shape == (32, 32, 3)
-    photograph = np.full((10, 20, 3), 200, dtype=np.uint8)
-    kept = demo.stylize(str(dreamer), photograph, size=0, controls=settings | {"strength": 0.0}, **page)
-    assert np.abs(kept.astype(int) - 200).max() <= 1
-    assert kept.shape == photograph.shape
-    with pytest.raises(ImpastoError, match="take style image and mask away"):
-        demo.stylize(str(dreamer), photograph, size=0, controls=settings, **(page | {"style": photograph}))
-    with pytest.raises(ImpastoError, match="needs a prompt"):
-        demo.stylize(str(dreamer), None, size=0, controls=settings, **(page | {"prompt": " "}))
 
 
 def test_the_drawings_of_a_folder_are_scored(dreamer, place, capsys):

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from experiments.cli import execute
-from experiments.commands import demo
+from experiments.demo.choices import Studio, find_choices
+from experiments.demo.work import Easel, Wish
 from experiments.embedded import painters
 from experiments.painting.inference import recipe_of
 from lightning_modules import shipped
@@ -109,48 +109,13 @@ def test_a_method_that_must_be_trained_may_ship(stub_yaml, photograph, capsys):
     assert "then give --checkpoint, or take --checkpoint embedded:stub_method." in capsys.readouterr().err
 
 
-class Page:
-    """As much of gradio as shows which checkpoints the page offers."""
-
-    def __init__(self):
-        self.choices = None
-
-    def __getattr__(self, name):
-        return lambda *_, **__: self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def Dropdown(self, choices, **_):  # noqa: N802 - gradio's name
-        self.choices = choices
-
-    def render(self, **_):
-        return lambda function: function
-
-
-def offered(monkeypatch, runs):
-    page = Page()
-    monkeypatch.setitem(sys.modules, "gradio", page)
-    demo.build(runs, "cpu")
-    return page.choices
-
-
 @pytest.mark.usefixtures("shelf")
-def test_the_demo_offers_trained_runs_and_then_what_ships(monkeypatch, trained, tmp_path):
-    newest = str(trained / "checkpoints/last.ckpt")
-    assert offered(monkeypatch, trained.parents[1]) == [newest, "embedded:stub_method"]
-    assert offered(monkeypatch, tmp_path / "nothing") == ["embedded:stub_method"]
-    grey = np.zeros((9, 12, 3), dtype=np.uint8)
-    assert demo.stylize("embedded:stub_method", grey, "a", None, None, 0, {}, device="cpu").shape == grey.shape
-
-
-def test_a_demo_without_anything_to_offer_is_one_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped, "EMBEDDED", tmp_path)
-    with pytest.raises(ImpastoError, match="train a method first"):
-        offered(monkeypatch, tmp_path)
+def test_the_demo_offers_what_ships_after_trained_runs(trained):
+    found = find_choices(trained.parents[1])
+    assert [choice.label for choice in found[:2]] == ["stub_method/a, last", "embedded:stub_method"]
+    easel, grey = Easel(Studio(found, "cpu"), 64), torch.full((3, 9, 12), 0.5)
+    painted, shipped_one = (easel.paint(choice.label, Wish(grey, prompt="a")).after for choice in found[:2])
+    assert (painted - shipped_one).abs().max() < 1 / 255
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

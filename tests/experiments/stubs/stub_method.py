@@ -93,3 +93,22 @@ class Grey(StyleTransferModule):
         return torch.stack(
             [torch.full_like(one, shades[name]) for one, name in zip(content, manner.prompt, strict=True)]
         )
+
+
+class Stepper(StyleTransferModule):
+    """Needs no training: darkens a picture step by step, as a method does that fits one."""
+
+    conditions: ClassVar = frozenset({"image"})
+    controls: ClassVar = (Control("iterations", 4, "Steps.", low=1),)
+    trains: ClassVar = False
+    optimises: ClassVar = True
+
+    def __init__(self) -> None:
+        super().__init__(validate_with="image")
+
+    def _render(self, content, manner):
+        steps = manner.controls["iterations"]
+        for step in range(steps):
+            if self.on_iteration is not None:
+                self.on_iteration(step, steps, {})
+        return content * manner.style.mean()
