@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from datamodules.images import write_image
 from experiments.demo.choices import Offer
-from experiments.demo.sessions import Sessions
+from experiments.demo.sessions import Sessions, StoppedError
 from experiments.demo.strokes import region_of
 from experiments.demo.uploads import Limits, read_photograph, read_region
 from experiments.demo.work import Easel, Painting, Wish, check
 from experiments.failures import explained
 from lightning_modules.controls import Value
 from lightning_modules.paths import slug
+from lightning_modules.types import Watcher
 
 NOBODY = "nobody"
 """Of the second painter's list: only one paints."""
@@ -124,19 +125,33 @@ def paint(
         progress: Gets how far it is.
     """
     with sentences(), desk.sessions.running(session) as go_on:
-        form = Form(*values[: len(Form._fields)])
-        offers = desk.offers(form)
-        settings = _by_painter(names, values[len(Form._fields) :])
-        plain = _wish(desk, form, offers, editor)
-        wishes = {label: plain(settings.get(label, {})) for label in offers}
-        for label, offer in offers.items():
-            check(offer, wishes[label])
-        painted = []
-        for number, (label, wish) in enumerate(wishes.items()):
-            bar = _bar(progress, label, f"{number + 1} of {len(wishes)}, " if len(wishes) > 1 else "", go_on)
-            painting = desk.easel.paint(label, wish, bar, gradio.Info)
-            painted.append(_kept(desk, label, painting, wish))
-        return _shown(desk, painted)
+        try:
+            return _shown(desk, _painted(desk, values, names, editor, go_on, progress))
+        except StoppedError:  # what was asked for, and no failure: all stays as it was
+            return Shown(*[gradio.skip()] * len(Shown._fields))
+
+
+def _painted(
+    desk: Desk,
+    values: Sequence[Any],
+    names: Mapping[str, Sequence[str]],
+    editor: Any,
+    go_on: Callable[[], None],
+    progress: Any,
+) -> list[Named]:
+    form = Form(*values[: len(Form._fields)])
+    offers = desk.offers(form)
+    settings = _by_painter(names, values[len(Form._fields) :])
+    plain = _wish(desk, form, offers, editor)
+    wishes = {label: plain(settings.get(label, {})) for label in offers}
+    for label, offer in offers.items():
+        check(offer, wishes[label])
+    painted = []
+    for number, (label, wish) in enumerate(wishes.items()):
+        which = f"{number + 1} of {len(wishes)}, " if len(wishes) > 1 else ""
+        painting = desk.easel.paint(label, wish, _bar(progress, which + label, go_on), gradio.Info)
+        painted.append(_kept(desk, label, painting, wish))
+    return painted
 
 
 def _by_painter(names: Mapping[str, Sequence[str]], values: Sequence[Value]) -> dict[str, dict[str, Value]]:
@@ -144,19 +159,19 @@ def _by_painter(names: Mapping[str, Sequence[str]], values: Sequence[Value]) -> 
     return {label: {name: next(left) for name in controls} for label, controls in names.items()}
 
 
-def _bar(progress: Any, label: str, which: str, go_on: Any) -> Any:
-    """Return what is told of every iteration; the first words come before there is one."""
+def _bar(progress: Any, title: str, go_on: Callable[[], None]) -> Watcher:
+    """Return what is told of every iteration; the title is there before the first one."""
     go_on()
-    progress(0, desc=f"{which}{label}")
+    progress(0, desc=title)
 
     def told(iteration: int, count: int, _terms: Mapping[str, Tensor]) -> None:
         go_on()
-        progress((iteration + 1, count), desc=f"{which}{label}", unit="steps")
+        progress((iteration + 1, count), desc=title, unit="steps")
 
     return told
 
 
-def _wish(desk: Desk, form: Form, offers: Mapping[str, Offer], editor: Any) -> Any:
+def _wish(desk: Desk, form: Form, offers: Mapping[str, Offer], editor: Any) -> Callable[[Mapping[str, Value]], Wish]:
     """Return what is asked for, but for the controls; what no painter uses is not read."""
     uses = frozenset().union(*(offer.uses(form.by) for offer in offers.values()))
     photograph = _read(desk, "photograph", form.photograph)

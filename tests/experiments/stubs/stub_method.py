@@ -1,5 +1,6 @@
 """A method and a data module small enough that a whole fit takes a second."""
 
+import time
 from typing import ClassVar
 
 import torch
@@ -109,6 +110,7 @@ class Stepper(StyleTransferModule):
     def _render(self, content, manner):
         steps = manner.controls["iterations"]
         for step in range(steps):
+            time.sleep(0.001)
             if self.on_iteration is not None:
                 self.on_iteration(step, steps, {})
         return content * manner.style.mean()
