@@ -122,8 +122,8 @@ def test_iterations_are_told_and_a_stop_ends_them(easel, photograph):
 
         with pytest.raises(StoppedError):
             easel.paint("stepper", wish, once)
-    easel.paint("stepper", wish)
     assert easel.studio.model("stepper").on_iteration is None
+    easel.paint("stepper", wish)
 
 
 def test_two_users_paint_one_after_the_other(easel, photograph):

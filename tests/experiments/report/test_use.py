@@ -1,5 +1,6 @@
 """The report in a browser, used as a person does: sort, zoom, slide, by mouse and by keyboard, in light and dark."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -28,10 +29,13 @@ def chromium():
 def report(trained, tmp_path_factory):
     """The page of two runs of the stub."""
     root = tmp_path_factory.mktemp("report")
-    for name in "ab":
+    for name, value in (("a", 0.25), ("b", 0.5)):
         shutil.copytree(trained, root / "runs" / name)
-    summary = root / "runs/b/summary.json"
-    summary.write_text(summary.read_text().replace('"seed": 0', '"seed": 1').replace('"tiny"', '"wide"'))
+        path = root / "runs" / name / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["metrics"] = {"val/ssim_content": value, "val/lpips_content_embedded": value}
+        summary |= {"seed": 0, "profile": "tiny"} if name == "a" else {"seed": 1, "profile": "wide"}
+        path.write_text(json.dumps(summary))
     config = root / "runs/b/config.yaml"
     config.write_text(config.read_text().replace("width: 4", "width: 8"))
     return write_report([root / "runs/a", root / "runs/b"], root / "report").page
