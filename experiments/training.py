@@ -90,7 +90,7 @@ class ImpastoCLI(LightningCLI):
         if self.start and not options.fast_dev_run:
             run = self._open_run(str(self.subcommand))
             self.keeper = RunKeeper(run)
-            callbacks = [self.keeper, Agreement(self._settings()), *callbacks]
+            callbacks = [self.keeper, Agreement(self.settings()), *callbacks]
             if SLURMEnvironment.detect():
                 callbacks.append(Requeue())
             kwargs["logger"] = run.loggers(str(self.subcommand))
@@ -161,9 +161,10 @@ class ImpastoCLI(LightningCLI):
         return f"{at}: continue from the last checkpoint with --run_name {run.name} --ckpt_path last."
 
     def _recipe(self) -> str:
-        return yaml.safe_dump(yaml.safe_load(self._settings())["model"], sort_keys=False)
+        return yaml.safe_dump(yaml.safe_load(self.settings())["model"], sort_keys=False)
 
-    def _settings(self) -> str:
+    def settings(self) -> str:
+        """Return all settings of the subcommand as YAML."""
         return str(self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_unset=False))
 
     def _open_run(self, subcommand: str) -> Run:
@@ -182,12 +183,13 @@ class ImpastoCLI(LightningCLI):
         return run
 
 
-def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
+def main(arguments: Sequence[str], run: bool = True, kind: type[ImpastoCLI] = ImpastoCLI) -> ImpastoCLI:
     """Parse one command line, build everything it names and, unless told otherwise, run it.
 
     Args:
         arguments: The subcommand (fit, validate, test or predict) and its options.
         run: False stops after building, and writes nothing.
+        kind: What is built.
 
     Returns:
         The CLI with its ``model``, ``datamodule`` and ``trainer``.
@@ -200,7 +202,7 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
     settings: dict[str, Any] = {"exit_on_error": False, "default_config_files": [str(FOLDER / "defaults.yaml")]}
-    return ImpastoCLI(
+    return kind(
         start=run,
         model_class=Experiment,
         datamodule_class=LightningDataModule,
@@ -213,6 +215,28 @@ def main(arguments: Sequence[str], run: bool = True) -> ImpastoCLI:
         parser_kwargs={"exit_on_error": False, **dict.fromkeys(TRAINER_COMMANDS, settings)},
         args=_with_base(_with_aliases(arguments)),
     )
+
+
+class _Parsed(ImpastoCLI):
+    """Knows every setting and builds nothing of it."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return all settings of a command line as the run's ``config.yaml`` would hold them, without building anything.
+
+    What only a built model knows, such as which weights ``auto`` took, is as the command line says it.
+
+    Args:
+        arguments: As of `main`.
+
+    Raises:
+        CommandLineError: If the command line or a YAML file does not fit.
+    """
+    settings: dict[str, Any] = yaml.safe_load(main(arguments, run=False, kind=_Parsed).settings())
+    return settings
 
 
 def _check_options(options: Any) -> None:
