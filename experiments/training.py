@@ -223,6 +223,9 @@ class _Parsed(ImpastoCLI):
     def instantiate_classes(self) -> None:
         """Build nothing."""
 
+    def _set_seed(self) -> None:
+        """Leave all random numbers as they are."""
+
 
 def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Return all settings of a command line as the run's ``config.yaml`` would hold them, without building anything.

@@ -39,22 +39,25 @@ def main(args: argparse.Namespace) -> int:
     """
     from experiments.leaderboard.board import freeze_protocols, make_all, units_of
     from experiments.leaderboard.contestants import ENTRIES, read_roster
+    from experiments.leaderboard.pages import write_pages
     from experiments.leaderboard.units import Place
     from experiments.leaderboard.workshop import Workshop
 
     roster = read_roster(args.entries or ENTRIES)
-    place = Place(args.runs, args.out, args.device)
+    place = Place(args.runs, args.out, args.data, args.device)
     units = units_of(roster, place, args.only, args.seeds)
     if args.dry_run:
         for unit in units:
             print(f"{unit.name}: {unit.state()}")
         return 0
     missing = [] if args.render else [unit for unit in units if args.again or not unit.record.is_file()]
-    frozen = freeze_protocols(roster, missing, place, args.data)
+    frozen = freeze_protocols(roster, missing, place)
     outcome = make_all(missing, frozen, Workshop(args.threads), jobs=args.jobs, told=_tell)
     for name, sentence in outcome.failed.items():
         print(f"impasto: {name}: {sentence}", file=sys.stderr)
-    print(args.out)
+    if args.render or any(args.out.glob("*.json")):
+        for page in write_pages(roster, args.out):
+            print(page)
     return int(bool(outcome.failed))
 
 

@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.evaluation.protocol import write_protocol
+from experiments.evaluation.protocol import is_frozen, write_protocol
+from experiments.evaluation.recipe import protocol_file, read_mapping
 from experiments.evaluation.run import settle_protocol
-from experiments.leaderboard.contestants import Roster
+from experiments.leaderboard.contestants import Roster, Section
 from experiments.leaderboard.records import Record, read_record
 from experiments.leaderboard.units import Frozen, Place, Unit
 from experiments.leaderboard.workshop import Workshop
@@ -29,7 +30,7 @@ def units_of(roster: Roster, place: Place, only: Sequence[str], seeds: Sequence[
     return [Unit(who, seed, roster.sections[who.section], place) for who, seed in chosen]
 
 
-def freeze_protocols(roster: Roster, units: Sequence[Unit], place: Place, data: Path) -> dict[str, Frozen]:
+def freeze_protocols(roster: Roster, units: Sequence[Unit], place: Place) -> dict[str, Frozen]:
     """Freeze the protocol of every section that units need, and paint what is missing of its pictures.
 
     Returns:
@@ -43,8 +44,7 @@ def freeze_protocols(roster: Roster, units: Sequence[Unit], place: Place, data: 
         section = roster.sections[key]
         if section.protocol is None:
             continue
-        asked = argparse.Namespace(protocol=section.protocol, content=data, style=None, jobs=None, limit=section.limit)
-        protocol = settle_protocol(asked)
+        protocol = settle_protocol(_asked(section, place))
         file = place.runs / "leaderboard" / f"{key}.yaml"
         write_protocol(protocol, file)
         _check_alike(roster, key, place, protocol.sha256())
@@ -96,6 +96,12 @@ def read_all(roster: Roster, out: Path) -> list[Record]:
     """
     paths = [out / f"{who.key}-{seed}.json" for who in roster.contestants for seed in who.seeds]
     return [read_record(path) for path in paths if path.is_file()]
+
+
+def _asked(section: Section, place: Place) -> argparse.Namespace:
+    """Return what `impasto evaluate` would be told; a frozen protocol knows where its pictures lie."""
+    content = None if is_frozen(read_mapping(protocol_file(str(section.protocol)))) else place.data
+    return argparse.Namespace(protocol=section.protocol, content=content, style=None, jobs=None, limit=section.limit)
 
 
 def _check_alike(roster: Roster, section: str, place: Place, sha256: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ DIGITS = 5
 """Significant ones of a pair's value: more is noise, and makes the files twice as large."""
 UNITS = ("content", "style")
 """What pairs have in common; the columns of `pairs` that are no values."""
+SAMPLES = "per_sample.csv"
+"""Where `callbacks.style_metrics.StyleMetrics` puts the values of every sample."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Record:
         seed: Of its training.
         about: What it is and how it was made: ``name``, ``method``, ``configs``, ``training``, ``evaluation``.
         metrics: Key to ``mean``, ``low``, ``high``, ``better``, ``convention``.
-        pairs: Of a protocol's pairs in their order the number of ``content`` and ``style``, and every value that they
-            have by themselves, by key; empty where only means are known.
+        pairs: Of all pairs in their order the number of ``content`` and, of a protocol's, ``style``, and every value
+            that they have by themselves, by key; empty where only means are known.
     """
 
     key: str
@@ -86,6 +88,26 @@ def read_pairs(folder: Path) -> dict[str, list[Any]]:
     for key in columns[columns.index("seconds") + 1 :]:
         pairs[key] = [_rounded(row[key]) for row in rows]
     return pairs
+
+
+def read_samples(run: Path, keys: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the values of all samples of a run's last validation, as a record keeps them.
+
+    Args:
+        run: Its folder.
+        keys: Metrics of the run's summary; what is the mean of its samples has values.
+
+    Returns:
+        Every sample has a ``content`` of its own; empty where the run has no such table.
+    """
+    table = run / SAMPLES
+    if not table.is_file():
+        return {}
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = {key: key.removeprefix("val/") for key in keys}
+    pairs: dict[str, list[Any]] = {"content": _numbered([row["index"] for row in rows])}
+    return pairs | {key: [_rounded(row[c] or "") for row in rows] for key, c in columns.items() if c in rows[0]}
 
 
 def metrics_of_run(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

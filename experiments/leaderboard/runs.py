@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -19,6 +20,9 @@ ELSEWHERE = re.compile(
     r"|data(\..+)?\.(root|workers|cache_in_memory)$|weights_only$|start_from$"
 )
 """Settings that say where and on what a run was made. What it starts from is asked for apart: it must be nothing."""
+
+ONE_PARSES = Lock()
+"""Parsers look at each other's state; contestants that are made side by side ask one after the other."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _asked(command: tuple[str, ...]) -> dict[str, Any]:
     from experiments.training import settings_of  # LightningCLI: what is measured already does without
 
-    return settings_of(command)
+    with ONE_PARSES:
+        return settings_of(command)
 
 
 def _summary(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -14,10 +14,13 @@ from experiments.evaluation.protocol import Protocol
 from experiments.evaluation.provenance import checkpoint_identity
 from experiments.evaluation.result import TABLE, read_result
 from experiments.leaderboard.contestants import Contestant, Section
-from experiments.leaderboard.records import Record, metrics_of_run, path_of, read_pairs, write_record
+from experiments.leaderboard.naming import PANEL, read_panel, whose
+from experiments.leaderboard.records import Record, metrics_of_run, path_of, read_pairs, read_samples, write_record
 from experiments.leaderboard.runs import Made, find_run
+from experiments.leaderboard.thumbnails import FOLDER, write_thumbnails
 from experiments.leaderboard.workshop import Workshop
 from lightning_modules.errors import ImpastoError
+from lightning_modules.weights import dinov2_installed
 
 SAID = ("sha256", "name", "n", "estimator")
 """What a record keeps of its protocol."""
@@ -32,11 +35,13 @@ class Place:
     Attributes:
         runs: All runs.
         out: The records.
+        data: ProceduralArt.
         device: As of `impasto evaluate`.
     """
 
     runs: Path
     out: Path
+    data: Path
     device: str = "auto"
 
 
@@ -126,18 +131,39 @@ class Unit:
 
     def _measured(self, made: Made | None, frozen: Frozen | None, workshop: Workshop) -> Record:
         if frozen is None:
-            summary = (made and made.summary) or {}
-            return Record(
-                self.contestant.key, self.seed, self._about(made) | {"evaluation": None}, metrics_of_run(summary)
-            )
+            return self._of_run(made)
         folder = self._evaluation(made, frozen)
         if folder is None:
             folder = self._new_folder(made, frozen)
             words = ["evaluate", *self._painter(made), "--protocol", str(frozen.file), "--out", str(folder)]
             workshop.run([*words, *self._how(), "--device", self.place.device], self._log())
-        result = read_result(folder)
+        if self.seed == self.contestant.seeds[0]:
+            write_thumbnails(folder, self.place.out / FOLDER, self.contestant.key)
+        result, pairs = read_result(folder), read_pairs(folder)
+        metrics = dict(result["metrics"])
+        if self.section.panel and dinov2_installed():
+            self._ask_panel(folder, workshop)
+            named = read_panel(folder)
+            metrics |= named.metrics
+            pairs |= named.pairs
         about = self._about(made) | {"evaluation": self._about_evaluation(result)}
-        return Record(self.contestant.key, self.seed, about, result["metrics"], read_pairs(folder))
+        return Record(self.contestant.key, self.seed, about, metrics, pairs)
+
+    def _of_run(self, made: Made | None) -> Record:
+        """Return what a run has measured by itself."""
+        metrics = metrics_of_run((made and made.summary) or {})
+        pairs = {} if made is None else read_samples(made.folder, metrics)
+        return Record(self.contestant.key, self.seed, self._about(made) | {"evaluation": None}, metrics, pairs)
+
+    def _ask_panel(self, folder: Path, workshop: Workshop) -> None:
+        """Let the independent panel name the painters of an evaluation's pictures, if it has not yet."""
+        table, values = (folder / name for name in PANEL)
+        if table.is_file() and values.is_file():
+            return
+        words = ["score", "--metrics", "panel_named", "--stylized", str(folder), "--pairs", str(whose(folder))]
+        paintings = self.place.data / "train" / "paintings"
+        words += ["--paintings", str(paintings), "--out", str(table), "--per-image", str(values)]
+        workshop.run([*words, "--device", self.place.device], self._log())
 
     def _evaluation(self, made: Made | None, frozen: Frozen | None) -> Path | None:
         """Return the folder of an evaluation that says what is asked for; of a run, whatever it is called."""

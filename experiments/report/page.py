@@ -1,6 +1,6 @@
 """The comparison of runs: one self-contained page, and its tables as CSV and Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader
 from experiments.report.boards import Board, make_boards
 from experiments.report.curves import Line, draw
 from experiments.report.entries import NAMES, Entry, make_entries
-from experiments.report.gathering import Gathered, gather
-from experiments.report.pictures import make_gallery
-from experiments.report.published import Paper, measured_here, papers_of
+from experiments.report.gathering import gather
+from experiments.report.pictures import Gallery, make_gallery
+from experiments.report.published import measured_here, papers_of
 from experiments.report.records import RunRecord
 from experiments.report.text import MEANINGS, SYMBOLS, duration, number, spread, to_csv, to_markdown
 from lightning_modules.errors import ImpastoError
@@ -26,6 +26,16 @@ RESULTS = ("table.csv", "table.md", "index.html")
 """What a report consists of."""
 STAGES = {"val": "Validation", "test": "Test", "train": "Training"}
 """What curves are called that begin so; the others are schedules."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of words: its title, what a reader must know of it, its header and its rows."""
+
+    title: str
+    note: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -61,36 +71,57 @@ def write_report(places: Sequence[str | Path], out: Path, api: Any = None) -> Re
             raise ImpastoError(" ".join(found.damaged) or "There is no run to compare.")
         entries = make_entries(found.runs, found.evaluations)
         boards = make_boards(entries)
-        papers = papers_of(entries)
-        page = _render(entries, boards, papers, found)
+        page = render(entries, boards, make_gallery(entries), damaged=found.damaged)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "table.csv", to_csv(boards))
-    write_atomically(out / "table.md", to_markdown(boards, papers))
+    write_atomically(out / "table.md", to_markdown(boards, papers_of(entries)))
     write_atomically(out / "index.html", page)
     return Report(out / "index.html", found.damaged)
 
 
-def _render(entries: Sequence[Entry], boards: Sequence[Board], papers: Sequence[Paper], found: Gathered) -> str:
+def render(
+    entries: Sequence[Entry],
+    boards: Sequence[Board],
+    gallery: Gallery,
+    *,
+    title: str = "",
+    damaged: Sequence[str] = (),
+    meanings: Mapping[str, str] = MEANINGS,
+    tables: Sequence[Table] = (),
+) -> str:
+    """Return the page.
+
+    Args:
+        entries: Its rows.
+        boards: Its tables of measurements.
+        gallery: Its pictures.
+        title: By default one that tells the methods.
+        damaged: A sentence about each run that is left out.
+        meanings: What the marks say.
+        tables: More tables, below those of measurements.
+    """
+    papers = papers_of(entries)
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "spread": spread, "duration": duration, "shown": shown}
     shared, own = _settings(entries)
     return environment.get_template("report.html").render(
-        title=_title(entries),
+        title=title or _title(entries),
         style=(FOLDER / "report.css").read_text(encoding="utf-8"),
         script=(FOLDER / "report.js").read_text(encoding="utf-8"),
         symbols=SYMBOLS,
-        meanings=MEANINGS,
+        meanings=meanings,
+        tables=tables,
         entries=entries,
         boards=boards,
         papers=papers,
         here={paper.method: [measured_here(t, paper.method, boards) for t in paper.tables] for paper in papers},
         paper_of={paper.method: paper for paper in papers},
-        gallery=make_gallery(entries),
+        gallery=gallery,
         curves=_curves(entries),
         shared=shared,
         own=own,
         commands={entry.number: commands(entry) for entry in entries},
-        damaged=found.damaged,
+        damaged=damaged,
     )
 
 

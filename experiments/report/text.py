@@ -87,11 +87,11 @@ def to_markdown(boards: Sequence[Board], papers: Sequence[Paper]) -> str:
         parts.append("\n".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items()) + "\n")
     for paper in papers:
         parts.append(f"# Published, not measured here: {paper.title}\n\n<{paper.link}>\n")
-        for table in paper.tables:
-            header = ["method", *table.columns]
-            rows = [[f"**{_plain(r.method)}**" if r.own else _plain(r.method), *map(_published, r.values)]
-                    for r in table.rows]  # fmt: skip
-            parts.append(f"## {table.name}\n\n{table.caption}\n\n{_table(header, rows)}")
+        for said in paper.tables:
+            header = ["method", *said.columns]
+            rows = [[f"**{plain(r.method)}**" if r.own else plain(r.method), *map(_published, r.values)]
+                    for r in said.rows]  # fmt: skip
+            parts.append(f"## {said.name}\n\n{said.caption}\n\n{table(header, rows)}")
     return "\n".join(parts)
 
 
@@ -103,24 +103,27 @@ def _measured(board: Board) -> str:
     if len(board.rows) == 1:
         cells = board.rows[0].cells
         header = ["metric", board.rows[0].label, "convention"]
-        rows = [[f"`{c.key}` {c.arrow}".strip(), _cell(cell), _plain(c.convention)]
+        rows = [[f"`{c.key}` {c.arrow}".strip(), shown_cell(cell), plain(c.convention)]
                 for c, cell in zip(board.columns, cells, strict=True)]  # fmt: skip
     else:
         header = ["method", *(f"`{column.key}` {column.arrow}".strip() for column in board.columns)]
-        rows = [[_plain(row.label), *map(_cell, row.cells)] for row in board.rows]
-    return f"# {board.title}\n\n{board.note}\n\n{_table(header, rows)}"
+        rows = [[plain(row.label), *map(shown_cell, row.cells)] for row in board.rows]
+    return f"# {board.title}\n\n{board.note}\n\n{table(header, rows)}"
 
 
-def _cell(cell: Cell) -> str:
+def shown_cell(cell: Cell) -> str:
+    """Return a measurement as Markdown: its value, its mark, and how sure it is."""
     value = " ".join(filter(None, (number(cell.value.mean if cell.value else None), SYMBOLS[cell.mark])))
     sure = spread(cell.value)
     return f"{f'**{value}**' if cell.mark == 'best' else value}{f' ({sure})' if sure else ''}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text that breaks no table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, all columns but the first to the right."""
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' + ' ---: |' * (len(header) - 1)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"

@@ -1,0 +1,45 @@
+"""What the independent panel says of an evaluation's pictures: `impasto score`, with painters it has learnt."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.evaluation.result import ROWS
+from experiments.scoring.tables import csv_text
+from lightning_modules.files import write_atomically
+
+PANEL = ("panel.json", "panel.csv")
+"""The panel's table, and its word on every picture."""
+PAIRS = "panel-pairs.csv"
+
+
+@dataclass(frozen=True)
+class Named:
+    """Metrics and values of pairs, as a record keeps them."""
+
+    metrics: dict[str, dict[str, Any]]
+    pairs: dict[str, list[float | None]]
+
+
+def whose(folder: Path) -> Path:
+    """Write whose manner every picture of an evaluation should have, as `impasto score` reads it; return the file."""
+    with (folder / ROWS).open(encoding="utf-8", newline="") as file:
+        rows = [[row["stylized"], row["artist"]] for row in csv.DictReader(file)]
+    write_atomically(folder / PAIRS, csv_text([["stylized", "artist"], *rows]))
+    return folder / PAIRS
+
+
+def read_panel(folder: Path) -> Named:
+    """Return what the panel has said."""
+    table, values = (folder / name for name in PANEL)
+    said = json.loads(table.read_text(encoding="utf-8"))
+    metrics = {
+        key: {"mean": entry["value"], "low": None, "high": None} | {k: entry[k] for k in ("better", "convention")}
+        for key, entry in said.items()
+    }
+    with values.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    keys = [key for key in metrics if key in rows[0]]
+    return Named(metrics, {key: [float(row[key]) if row[key] else None for row in rows] for key in keys})

@@ -1,0 +1,63 @@
+"""A few pictures of every contestant, small enough to lie in the repository, so that pages need no run."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from experiments.evaluation.result import ROWS
+from experiments.scoring.tables import csv_text
+from lightning_modules.files import write_atomically
+
+FOLDER = "pictures"
+SHOWN = 4
+"""How many pairs; all contents and painters of them differ."""
+SIDE, QUALITY = 160, 82
+GIVEN = ("content", "style", "truth")
+
+
+def write_thumbnails(evaluation: Path, folder: Path, key: str) -> None:
+    """Keep some pairs of an evaluation as a folder that a report reads like an evaluation's own.
+
+    Args:
+        evaluation: Folder of a finished evaluation.
+        folder: Gets a folder for every contestant, and one of what was given to all.
+        key: Of the contestant.
+    """
+    with (evaluation / ROWS).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines: list[Sequence[str]] = [["id", "stylized", *GIVEN, "prompt"]]
+    for row in _chosen(rows):
+        given = [f"../given/{row['id']}-{name}.jpg" if row.get(name) else "" for name in GIVEN]
+        for name, path in zip(GIVEN, given, strict=True):
+            if path:
+                _write(evaluation / row[name], folder / key / path)
+        _write(evaluation / row["stylized"], folder / key / f"{row['id']}.jpg")
+        lines.append([row["id"], f"{row['id']}.jpg", *given, row.get("prompt") or row.get("artist") or ""])
+    write_atomically(folder / key / ROWS, csv_text(lines))
+
+
+def _chosen(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Choose pairs along the diagonal of contents and painters: no content and no painter is there twice."""
+    contents = list(dict.fromkeys(row["content"] for row in rows))
+    painters = list(dict.fromkeys(row.get("artist") or row["style"] for row in rows))
+    count = min(SHOWN, len(contents), len(painters))
+    wanted = [
+        (contents[number * len(contents) // count], painters[number * len(painters) // count])
+        for number in range(count)
+    ]
+    found = {(row["content"], row.get("artist") or row["style"]): row for row in rows}
+    return [found[pair] for pair in wanted if pair in found] or list(rows[:count])
+
+
+def _write(source: Path, target: Path) -> None:
+    with Image.open(source) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=QUALITY, optimize=True)
+    target = target.resolve()
+    if not target.is_file() or target.read_bytes() != data.getvalue():
+        write_atomically(target, data.getvalue())
