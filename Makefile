@@ -43,7 +43,7 @@ if [ -x $(VENV)/bin/uv ]; then $(VENV)/bin/uv pip install --python $(PY) -c cons
 else $(PY) -m pip install -c constraints.txt $(1); fi
 endef
 
-.PHONY: help setup data-env test test-fast lint format report bench gpu-check docs demo embedded-weights clean \
+.PHONY: help setup data-env test test-fast lint format report leaderboard bench gpu-check docs demo embedded-weights clean \
 	$(addprefix train-,$(METHODS))
 
 help: ## list the targets
@@ -111,6 +111,9 @@ report: $(READY) ## compare the newest run of every method on one page: report/
 	@[ -n "$(wildcard runs/*/latest)" ] || { \
 		echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
 	$(PY) -m experiments compare $(wildcard runs/*/latest) --out report
+
+leaderboard: $(READY) ## train and measure every method and baseline that is not on it yet, overnight: docs/leaderboard/
+	$(PY) -m experiments leaderboard --jobs $(JOBS) $(ARGS)
 
 bench: $(READY) ## run every benchmark with its default settings
 	@$(call install,-e '.[$(EXTRAS)$(comma)bench]')

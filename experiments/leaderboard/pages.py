@@ -17,8 +17,8 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
 BEGIN, END = "<!-- leaderboard: made by `impasto leaderboard`, not by hand -->", "<!-- leaderboard: end -->"
-PICTURES = 700_000
-"""Bytes of all pictures on the page, which is committed."""
+PICTURES, QUALITY = 600_000, 78
+"""Bytes of all pictures on the page, which is committed, and how well they are kept."""
 CLAIMS = Table(
     "What the papers claim",
     "The difference is that of the two rows, positive where the claim points; it holds where its interval is above 0.",
@@ -52,7 +52,7 @@ def write_pages(roster: Roster, out: Path) -> list[Path]:
     html = render(
         entries,
         list(boards.values()),
-        make_gallery(entries, PICTURES),
+        make_gallery(entries, PICTURES, QUALITY),
         title="Leaderboard",
         meanings=MEANINGS,
         tables=[claims] if answers else [],
@@ -72,7 +72,7 @@ def _of(key: str, standings: Sequence[Standing]) -> list[Standing]:
 
 def _count(roster: Roster, records: Sequence[Record]) -> str:
     wanted = sum(len(who.seeds) for who in roster.contestants)
-    left = f" {wanted - len(records)} are still missing." if len(records) < wanted else ""
+    left = f" Still missing: {wanted - len(records)}." if len(records) < wanted else ""
     commits = sorted({str(r.about["training"]["commit"]) for r in records if r.about.get("training")})
     at = f" Trained at {', '.join(commits)}." if commits else ""
     return f"{len(records)} of {wanted} measurements.{left}{at}\n"

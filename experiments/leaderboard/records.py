@@ -14,7 +14,7 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
 FORMAT = 1
-DIGITS = 5
+DIGITS = 4
 """Significant ones of a pair's value: more is noise, and makes the files twice as large."""
 UNITS = ("content", "style")
 """What pairs have in common; the columns of `pairs` that are no values."""
@@ -74,20 +74,19 @@ def read_record(path: Path) -> Record:
         raise ImpastoError(f"{path} is damaged ({error}): remove it, and measure again.") from error
 
 
-def read_pairs(folder: Path) -> dict[str, list[Any]]:
+def read_pairs(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the values of all pairs of an evaluation, as a record keeps them.
 
     Args:
         folder: Of a finished evaluation.
+        metrics: Its numbers. Those that no method can change have none of their pairs kept: nobody compares them.
     """
     with (folder / ROWS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = list(rows[0])
     named = {"content": [row["content"] for row in rows], "style": [row.get("artist") or row["style"] for row in rows]}
     pairs: dict[str, list[Any]] = {unit: _numbered(names) for unit, names in named.items()}
-    for key in columns[columns.index("seconds") + 1 :]:
-        pairs[key] = [_rounded(row[key]) for row in rows]
-    return pairs
+    compared = [key for key, metric in metrics.items() if metric["better"] != "none" and key in rows[0]]
+    return pairs | {key: [_rounded(row[key]) for row in rows] for key in compared}
 
 
 def read_samples(run: Path, keys: Iterable[str]) -> dict[str, list[Any]]:

@@ -137,15 +137,15 @@ class Unit:
             folder = self._new_folder(made, frozen)
             words = ["evaluate", *self._painter(made), "--protocol", str(frozen.file), "--out", str(folder)]
             workshop.run([*words, *self._how(), "--device", self.place.device], self._log())
-        if self.seed == self.contestant.seeds[0]:
-            write_thumbnails(folder, self.place.out / FOLDER, self.contestant.key)
-        result, pairs = read_result(folder), read_pairs(folder)
-        metrics = dict(result["metrics"])
+        result = read_result(folder)
+        metrics, pairs = dict(result["metrics"]), read_pairs(folder, result["metrics"])
         if self.section.panel and dinov2_installed():
             self._ask_panel(folder, workshop)
             named = read_panel(folder)
             metrics |= named.metrics
             pairs |= named.pairs
+        if self.seed == self.contestant.seeds[0]:
+            write_thumbnails(folder, self.place.out / FOLDER, self.contestant.key)
         about = self._about(made) | {"evaluation": self._about_evaluation(result)}
         return Record(self.contestant.key, self.seed, about, metrics, pairs)
 

@@ -74,12 +74,13 @@ class Gallery:
     left_out: int = 0
 
 
-def make_gallery(entries: Sequence[Entry], budget: int = BUDGET) -> Gallery:
+def make_gallery(entries: Sequence[Entry], budget: int = BUDGET, quality: int = QUALITY) -> Gallery:
     """Collect the newest pictures of each entry's first run.
 
     Args:
         entries: The rows of the report.
         budget: Bytes that all pictures may take.
+        quality: Of their JPEGs.
 
     Raises:
         ImpastoError: If a grid cannot be read.
@@ -99,7 +100,7 @@ def make_gallery(entries: Sequence[Entry], budget: int = BUDGET) -> Gallery:
         for key, given, painted, prompt in rows:
             pair = pairs.setdefault(key, Pair(prompt, _given(given)))
             pair.painted += [Shot(_title(entry, name, painted), image, entry) for name, image in painted]
-    return _encoded(_blocks(pairs.values()), sheets, budget)
+    return _encoded(_blocks(pairs.values()), sheets, budget, quality)
 
 
 def _given(cells: Sequence[tuple[str, Image.Image]]) -> list[Shot]:
@@ -165,15 +166,15 @@ def _blocks(pairs: Iterable[Pair]) -> list[Block]:
     return sorted(blocks.values(), key=lambda block: -len({id(s.entry) for s in block.pairs[0].painted}))
 
 
-def _encoded(blocks: list[Block], sheets: list[Shot], budget: int) -> Gallery:
+def _encoded(blocks: list[Block], sheets: list[Shot], budget: int, quality: int) -> Gallery:
     """Encode as large as the budget allows; where the smallest are too many, leave out the last rows."""
     shots = [shot for block in blocks for pair in block.pairs for shot in (*pair.given, *pair.painted)]
     largest = min(SIDES[0], max((max(shot.image.size) for shot in shots), default=SIDES[0]))
     for side in [largest, *(smaller for smaller in SIDES if smaller < largest)]:
         for shot in shots:
-            shot.uri = data_uri(shot.image, side)
+            shot.uri = data_uri(shot.image, side, quality)
         for sheet in sheets:
-            sheet.uri = data_uri(sheet.image, SHEET * side)
+            sheet.uri = data_uri(sheet.image, SHEET * side, quality)
         if sum(len(shot.uri) for shot in (*shots, *sheets)) <= budget:
             return Gallery(blocks, sheets)
     return _cropped(blocks, sheets, budget)
@@ -196,12 +197,12 @@ def _cropped(blocks: list[Block], sheets: list[Shot], budget: int) -> Gallery:
     return Gallery(kept, shown, dropped + len(sheets) - len(shown))
 
 
-def data_uri(image: Image.Image, side: int) -> str:
-    """Return a picture as a data URI, no side longer than ``side`` pixels."""
+def data_uri(image: Image.Image, side: int, quality: int = QUALITY) -> str:
+    """Return a picture as a JPEG's data URI, no side longer than ``side`` pixels."""
     if max(image.size) > side:
         scale = side / max(image.size)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     data = io.BytesIO()
-    image.save(data, "JPEG", quality=QUALITY, subsampling=0)
+    image.save(data, "JPEG", quality=quality, subsampling=0)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

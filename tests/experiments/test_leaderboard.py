@@ -1,0 +1,218 @@
+"""`impasto leaderboard`: from nothing to pages, cut off and gone on, with who fails, and from records alone."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from experiments.cli import execute
+from experiments.leaderboard.workshop import Workshop
+from lightning_modules.errors import ImpastoError
+
+CLAIM = {
+    "paper": "Stub",
+    "says": "Wide is better",
+    "source": "nowhere",
+    "better": "wide",
+    "than": ["thin"],
+    "by": ["ssim"],
+}
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory):
+    """A frozen protocol of six pairs with two cheap metrics."""
+    root = tmp_path_factory.mktemp("protocol")
+    noise = np.random.default_rng(0)
+    for name in ("content/boat", "content/cat", "style/ada/dots", "style/bo/lines", "style/cy/spots"):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
+    frozen = root / "pairs.yaml"
+    words = ["evaluate", "--protocol", "every", "--content", str(root / "content"), "--style", str(root / "style")]
+    assert execute([*words, "--freeze", str(frozen)]) == 0
+    said = yaml.safe_load(frozen.read_text()) | {"metrics": ["ssim", "chamfer"]}
+    frozen.write_text(yaml.safe_dump(said))
+    return frozen
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Run commands in this process, and list them."""
+    words_of_all = []
+
+    def run(self, words, log):
+        words_of_all.append(list(words))
+        if execute([*words]):
+            raise ImpastoError(f"{words[0]} failed")
+
+    monkeypatch.setattr(Workshop, "run", run)
+    return words_of_all
+
+
+@pytest.fixture
+def board(stub_yaml, protocol, ran, capsys):
+    """Return a function from options of the command to its status, in a folder with two stubs on the list."""
+    wide = stub_yaml.with_name("wide.yaml")
+    wide.write_text(yaml.safe_dump({"model": {"init_args": {"width": 8}}}))
+    rows = {"thin": [str(stub_yaml)], "wide": [str(stub_yaml), str(wide)]}
+    entries = {
+        key: {"name": f"The {key}", "method": "stub_method", "section": "pairs", "configs": configs}
+        for key, configs in rows.items()
+    }
+    sections = {"pairs": {"title": "Pairs", "protocol": str(protocol), "shown": ["ssim"]}}
+    said = {"seeds": [0, 1], "sections": sections, "entries": entries, "claims": [CLAIM]}
+    path = stub_yaml.with_name("entries.yaml")
+
+    def call(*options, **changes):
+        path.write_text(yaml.safe_dump(said | {k: said[k] | v for k, v in changes.items()}))
+        ran.clear()
+        capsys.readouterr()
+        return execute(["leaderboard", "--entries", str(path), "--out", "board", "--device", "cpu", *options])
+
+    return call
+
+
+def records():
+    return sorted(path.name for path in Path("board").glob("*.json"))
+
+
+def asked(ran):
+    """Return the commands without their folders: what each is, and its seed or its run."""
+    return [(words[0], "--ckpt_path" in words) for words in ran]
+
+
+def test_from_nothing_to_pages_and_then_nothing_is_left_to_do(board, ran, capsys):
+    assert board() == 0
+    assert records() == ["thin-0.json", "thin-1.json", "wide-0.json", "wide-1.json"]
+    assert asked(ran) == [("fit", False), ("evaluate", False)] * 4
+    assert capsys.readouterr().out.splitlines()[-2:] == ["board.md", "board/index.html"]
+    record = json.loads(Path("board/wide-1.json").read_text())
+    assert (record["entry"], record["seed"], record["method"]) == ("wide", 1, "stub_method")
+    assert record["training"]["iterations"] == 6
+    assert "--seed_everything 1" in record["training"]["command"]
+    assert record["evaluation"]["protocol"]["n"] == len(record["pairs"]["ssim"]) == 6
+    assert np.mean(record["pairs"]["ssim"]) == pytest.approx(record["metrics"]["ssim"]["mean"], rel=1e-4)
+    assert record["pairs"]["style"] == [0, 1, 2, 0, 1, 2]
+    assert record["metrics"]["ssim"]["low"] < record["metrics"]["ssim"]["high"]
+    assert str(Path.cwd() / "runs") not in Path("board/wide-1.json").read_text()
+
+    assert board() == 0
+    assert not ran
+    before = Path("board/wide-1.json").read_text()
+    assert board("--again", "--only", "wide") == 0
+    assert not ran  # runs and evaluations are still there
+    assert Path("board/wide-1.json").read_text() == before
+
+    shutil.rmtree("runs")
+    Path("board.md").write_text(Path("board.md").read_text() + "\nMy own words.\n")
+    page = Path("board/index.html").read_text()
+    assert board("--render") == 0
+    assert not ran
+    assert Path("board/index.html").read_text() == page
+    words = Path("board.md").read_text()
+    assert words.endswith("\nMy own words.\n")
+    assert "4 of 4 measurements" in words
+    assert re.search(r"\| \*\*The wide\*\* \| paper \| 2 \| .*\d", words)
+    assert re.search(r"Stub \| Wide is better \(nowhere\) \| The thin \| ssim \| .* to .*\) \| ", words)
+    assert page.count("data:image/jpeg") == 2 * (2 + 2)  # two pairs: what was given, and what both painted
+    assert "Wide is better" in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)|url\(|@import', page)
+
+
+def test_a_run_that_was_cut_off_goes_on_and_a_finished_one_of_any_name_is_taken(board, ran, capsys, stub_yaml):
+    assert board("--only", "thin") == 0
+    Path("runs/stub_method/leaderboard-tiny-1/summary.json").unlink()  # as kill -9 leaves it
+    shutil.rmtree("board")
+    words = ["fit", "--config", str(stub_yaml), "--config", str(stub_yaml.with_name("wide.yaml"))]
+    assert execute([*words, "--seed_everything", "1", "--run_name", "by-hand"]) == 0
+    assert board("--dry-run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "thin-0: to be measured, trained in runs/stub_method/leaderboard-tiny-0",
+        "wide-0: to be trained",
+        "thin-1: to be continued in runs/stub_method/leaderboard-tiny-1",
+        "wide-1: to be measured, trained in runs/stub_method/by-hand",
+    ]
+    assert board() == 0
+    assert asked(ran) == [("fit", False), ("evaluate", False), ("fit", True), ("evaluate", False)]
+    names = sorted(path.name for path in Path("runs/stub_method").iterdir() if not path.is_symlink())
+    assert names == ["by-hand", "leaderboard-tiny-0", "leaderboard-tiny-1", "leaderboard-wide-0"]
+
+
+def test_a_run_with_another_setting_is_not_taken(board, ran, stub_yaml):
+    words = ["fit", "--config", str(stub_yaml), "--model.lr", "0.2", "--seed_everything", "0"]
+    assert execute([*words, "--run_name", "leaderboard-tiny-0"]) == 0
+    assert board("--only", "thin", "--seeds", "0") == 0
+    assert asked(ran) == [("fit", False), ("evaluate", False)]
+    assert Path("runs/stub_method/leaderboard-tiny-0-2").is_dir()
+
+
+def test_who_fails_is_named_and_the_others_go_on(board, capsys):
+    broken = {"name": "Broken", "method": "stub_method", "section": "pairs", "configs": ["nowhere.yaml"]}
+    assert board("--seeds", "0", entries={"broken": broken}) == 1
+    assert records() == ["thin-0.json", "wide-0.json"]
+    said = capsys.readouterr()
+    assert "impasto: broken-0: " in said.err
+    assert "nowhere.yaml" in said.err
+    assert "2 of 6 measurements. Still missing: 4." in Path("board.md").read_text()
+    assert "one seed" in Path("board.md").read_text()
+
+
+def test_what_paints_untrained_is_measured_alone(board, ran, stub_yaml):
+    shader = stub_yaml.with_name("shader.yaml")
+    shader.write_text(
+        yaml.safe_dump({"model": {"class_path": "stub_method.Grey"}, "data": {"class_path": "stub_method.StubData"}})
+    )
+    row = {"name": "Grey", "method": "stub_method", "section": "pairs", "configs": [str(shader)], "trains": False}
+    assert board("--only", "grey", entries={"grey": row | {"seeds": [0]}}) == 1  # its words are painters' names
+    assert ran[0][:3] == ["evaluate", "--config", str(shader)]
+
+
+def test_records_of_other_pictures_are_not_mixed(board, capsys):
+    assert board("--only", "thin", "--seeds", "0") == 0
+    path = Path("board/thin-0.json")
+    record = json.loads(path.read_text())
+    record["evaluation"]["protocol"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(record))
+    assert board("--only", "wide") == 1
+    assert "was measured on the protocol 000000000000" in capsys.readouterr().err
+
+
+def test_a_page_without_its_marks_and_a_board_without_records_are_said(board, capsys):
+    assert board("--render") == 1
+    assert "There is no record in board" in capsys.readouterr().err
+    assert board("--only", "thin", "--seeds", "0") == 0
+    Path("board.md").write_text("all by hand")
+    assert board("--render") == 1
+    assert "put them back" in capsys.readouterr().err
+    assert Path("board.md").read_text() == "all by hand"
+    Path("board/thin-0.json").write_text("{")
+    assert board("--render") == 1
+    assert "thin-0.json is damaged" in capsys.readouterr().err
+
+
+def test_a_section_without_a_protocol_takes_what_runs_measured_themselves(board, ran, stub_yaml):
+    assert execute(["fit", "--config", str(stub_yaml), "--run_name", "a"]) == 0
+    run = Path("runs/stub_method/a")
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= {"metrics": {"val/ssim_content": 0.5, "val/fid": 7.0}, "conventions": {"val/fid": "so"}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    (run / "per_sample.csv").write_text("index,artist,ssim_content\n0,a,0.25\n1,b,0.5\n2,c,0.75\n3,a,\n")
+    own = {"title": "Own", "shown": ["val/ssim_content", "val/fid"]}
+    row = {"name": "Own", "method": "stub_method", "section": "own", "configs": [str(stub_yaml)], "seeds": [0]}
+    assert board("--only", "own", entries={"own": row}, sections={"own": own}) == 0
+    assert not ran
+    record = json.loads(Path("board/own-0.json").read_text())
+    assert record["evaluation"] is None
+    assert record["pairs"] == {"content": [0, 1, 2, 3], "val/ssim_content": [0.25, 0.5, 0.75, None]}
+    assert record["metrics"]["val/fid"] == {
+        "mean": 7.0, "low": None, "high": None, "better": "lower", "convention": "so"
+    }  # fmt: skip
+    words = Path("board.md").read_text()
+    assert "`ssim_content` ↑ | `fid` ↓" in words
+    assert re.search(r"\*\*Own\*\* \| paper \| one seed \| 0.5000 \(0\.\d+ to 0\.\d+\) \| 7.000 \|", words)
