@@ -1,5 +1,6 @@
 """What the papers claim, asked of the records."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -104,6 +105,14 @@ def ask(claims: Sequence[Claim], records: Mapping[str, Sequence[Record]]) -> lis
         for metric in claim.by:
             answers += [Answer(claim, than, metric, _asked(claim.better, than, metric, records)) for than in claim.than]
     return answers
+
+
+def summed_up(answers: Sequence[Answer]) -> str:
+    """Return what all measured lines of one claim say together: their common verdict, or in how many it is which."""
+    counts = Counter(answer.verdict for answer in answers if answer.verdict != "not measured")
+    if len(counts) < 2:
+        return next(iter(counts), "not measured")
+    return ", ".join(f"{verdict} in {count} of {counts.total()}" for verdict, count in counts.most_common())
 
 
 def _asked(better: str, than: str, metric: str, records: Mapping[str, Sequence[Record]]) -> Difference | None:

@@ -1,10 +1,11 @@
 """The pages, from the records alone: one for a browser, and the tables of the page that people write by hand."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from experiments.leaderboard.board import read_all
-from experiments.leaderboard.claims import Answer, ask, read_claims
+from experiments.leaderboard.claims import Answer, ask, read_claims, summed_up
 from experiments.leaderboard.contestants import Roster
 from experiments.leaderboard.records import Record
 from experiments.leaderboard.tables import MEANINGS, Standing, make_board, standings_of
@@ -19,12 +20,12 @@ from lightning_modules.files import write_atomically
 BEGIN, END = "<!-- leaderboard: made by `impasto leaderboard`, not by hand -->", "<!-- leaderboard: end -->"
 PICTURES, QUALITY = 600_000, 78
 """Bytes of all pictures on the page, which is committed, and how well they are kept."""
-CLAIMS = Table(
-    "What the papers claim",
-    "The difference is that of the two rows, positive where the claim points; it holds where its interval is above 0.",
-    ("paper", "claim", "better than", "by", "difference", "verdict"),
-    (),
+SUMMARY = ("paper", "claim", "than", "verdict")
+NOTE = (
+    "Every line is a difference of two rows, positive where the claim points: it holds where the interval is above 0, "
+    "does not hold where it is below, and is undecided where 0 is inside."
 )
+LINES = ("claim", "than", "by", "difference", "verdict")
 
 
 def write_pages(roster: Roster, out: Path) -> list[Path]:
@@ -48,18 +49,21 @@ def write_pages(roster: Roster, out: Path) -> list[Path]:
     boards = {key: make_board(key, roster, own) for key in roster.sections if (own := _of(key, standings))}
     entries = [row.entry for row in standings]
     names = {who.key: who.name for who in roster.contestants}
-    claims = Table(CLAIMS.title, CLAIMS.note, CLAIMS.header, _lines(answers, names))
+    claims, lines = _summary(answers, names), _lines(answers, names)
+    tables = [Table("What the papers claim", NOTE, SUMMARY, claims), Table("Claim by claim", "", LINES, lines)]
     html = render(
         entries,
         list(boards.values()),
         make_gallery(entries, PICTURES, QUALITY),
         title="Leaderboard",
         meanings=MEANINGS,
-        tables=[claims] if answers else [],
+        tables=tables if answers else [],
     )
     parts = [_section(board, roster.sections[key].shown, _of(key, standings)) for key, board in boards.items()]
     parts += ["\n".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items()) + "\n"]
-    parts += [f"### {claims.title}\n\n{claims.note}\n\n{table(claims.header, claims.rows)}"] if answers else []
+    if answers:
+        parts += [f"### {tables[0].title}\n\n{NOTE}\n\n{table(SUMMARY, claims, len(SUMMARY))}"]
+        parts += [f"<details><summary>{tables[1].title}</summary>\n\n{table(LINES, lines, len(LINES))}\n</details>\n"]
     words = out.with_suffix(".md")
     _replace(words, "\n".join([_count(roster, records), *parts]))
     write_atomically(out / "index.html", html)
@@ -93,7 +97,7 @@ def _section(board: Board, shown: Sequence[str], standings: Sequence[Standing]) 
         for row, standing in zip(board.rows, standings, strict=True)
     ]
     header = ["method", "kind", "seeds", *heads, "training", "s a picture"]
-    return f"### {board.title}\n\n{board.note}\n\n{table(header, rows)}"
+    return f"### {board.title}\n\n{board.note}\n\n{table(header, rows, 2)}"
 
 
 def _seeds(standing: Standing) -> str:
@@ -108,19 +112,27 @@ def _seconds(evaluations: Sequence[object]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def _summary(answers: Sequence[Answer], names: Mapping[str, str]) -> list[list[str]]:
+    """Return a line a claim."""
+    lines = []
+    for claim, own in groupby(answers, key=lambda answer: answer.claim):
+        others = ", ".join(names[key] for key in claim.than)
+        verdict = f"cannot be asked: {claim.cannot}" if claim.cannot else summed_up(list(own))
+        lines.append([claim.paper, f"{claim.says} ({claim.source})", others or "–", verdict])
+    return lines
+
+
 def _lines(answers: Sequence[Answer], names: Mapping[str, str]) -> list[list[str]]:
-    """Return the claims as cells."""
+    """Return a line a difference."""
     lines = []
     for answer in answers:
         claim, found = answer.claim, answer.found
-        cells = [claim.paper, f"{claim.says} ({claim.source})"]
         if claim.cannot:
-            lines.append([*cells, "", "", "", f"{answer.verdict}: {claim.cannot}"])
             continue
         much = "–" if found is None else number(found.mean)
         if found is not None and found.low is not None:
             much += f" ({number(found.low)} to {number(found.high)})"
-        lines.append([*cells, names[answer.than], answer.metric, much, answer.verdict])
+        lines.append([f"{claim.paper}: {claim.says}", names[answer.than], answer.metric, much, answer.verdict])
     return lines
 
 

@@ -16,6 +16,8 @@ from lightning_modules.files import write_atomically
 FORMAT = 1
 DIGITS = 4
 """Significant ones of a pair's value: more is noise, and makes the files twice as large."""
+EXACT = 7
+"""And of a mean."""
 UNITS = ("content", "style")
 """What pairs have in common; the columns of `pairs` that are no values."""
 SAMPLES = "per_sample.csv"
@@ -55,7 +57,11 @@ def path_of(folder: Path, contestant: Contestant, seed: int) -> Path:
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record; the values of all pairs stand in one line a metric, so that Git shows what changed."""
-    head = {"format": FORMAT, "entry": record.key, "seed": record.seed, **record.about, "metrics": record.metrics}
+    metrics = {
+        key: {name: float(f"{v:.{EXACT}g}") if isinstance(v, float) else v for name, v in metric.items()}
+        for key, metric in record.metrics.items()
+    }
+    head = {"format": FORMAT, "entry": record.key, "seed": record.seed, **record.about, "metrics": metrics}
     lines = [f"    {json.dumps(key)}: {json.dumps(list(values))}" for key, values in record.pairs.items()]
     pairs = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
     text = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")

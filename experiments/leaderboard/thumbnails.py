@@ -14,7 +14,7 @@ from lightning_modules.files import write_atomically
 FOLDER = "pictures"
 SHOWN = 4
 """How many pairs; all contents and painters of them differ."""
-SIDE, QUALITY = 128, 82
+SIDE, QUALITY = 112, 82
 GIVEN = ("content", "style", "truth")
 
 

@@ -41,6 +41,15 @@ def protocol(tmp_path_factory):
     return frozen
 
 
+def name_all(pairs, table, values):
+    """Stand for a panel that names painters beginning with a, and no others."""
+    artists = [line.partition(",")[2] for line in pairs.read_text().splitlines()]
+    assert artists[0] == "artist"
+    hits = [float(name.startswith("a")) for name in artists[1:]]
+    table.write_text(json.dumps({"panel_named": {"value": np.mean(hits), "better": "higher", "convention": "by stub"}}))
+    values.write_text("\n".join(["stylized,panel_named", *(f"x,{hit}" for hit in hits)]) + "\n")
+
+
 @pytest.fixture
 def ran(monkeypatch):
     """Run commands in this process, and list them."""
@@ -48,7 +57,9 @@ def ran(monkeypatch):
 
     def run(self, words, log):
         words_of_all.append(list(words))
-        if execute([*words]):
+        if words[0] == "score":
+            name_all(*(Path(words[words.index(option) + 1]) for option in ("--pairs", "--out", "--per-image")))
+        elif execute([*words]):
             raise ImpastoError(f"{words[0]} failed")
 
     monkeypatch.setattr(Workshop, "run", run)
@@ -119,7 +130,9 @@ def test_from_nothing_to_pages_and_then_nothing_is_left_to_do(board, ran, capsys
     assert words.endswith("\nMy own words.\n")
     assert "4 of 4 measurements" in words
     assert re.search(r"\| \*\*The wide\*\* \| paper \| 2 \| .*\d", words)
-    assert re.search(r"Stub \| Wide is better \(nowhere\) \| The thin \| ssim \| .* to .*\) \| ", words)
+    summary = re.search(r"\| Stub \| Wide is better \(nowhere\) \| The thin \| (.*) \|", words)
+    line = re.search(r"\| Stub: Wide is better \| The thin \| ssim \| \S+ \(\S+ to \S+\) \| (.*) \|", words)
+    assert summary[1] == line[1]
     assert page.count("data:image/jpeg") == 2 * (2 + 2)  # two pairs: what was given, and what both painted
     assert "Wide is better" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)|url\(|@import', page)
@@ -130,7 +143,9 @@ def test_a_run_that_was_cut_off_goes_on_and_a_finished_one_of_any_name_is_taken(
     Path("runs/stub_method/leaderboard-tiny-1/summary.json").unlink()  # as kill -9 leaves it
     shutil.rmtree("board")
     words = ["fit", "--config", str(stub_yaml), "--config", str(stub_yaml.with_name("wide.yaml"))]
-    assert execute([*words, "--seed_everything", "1", "--run_name", "by-hand"]) == 0
+    for seed, name in ((1, "by-hand"), (0, "at-work")):
+        assert execute([*words, "--seed_everything", str(seed), "--run_name", name]) == 0
+    Path("runs/stub_method/at-work/summary.json").unlink()  # perhaps another process still writes there
     assert board("--dry-run") == 0
     assert capsys.readouterr().out.splitlines() == [
         "thin-0: to be measured, trained in runs/stub_method/leaderboard-tiny-0",
@@ -141,7 +156,7 @@ def test_a_run_that_was_cut_off_goes_on_and_a_finished_one_of_any_name_is_taken(
     assert board() == 0
     assert asked(ran) == [("fit", False), ("evaluate", False), ("fit", True), ("evaluate", False)]
     names = sorted(path.name for path in Path("runs/stub_method").iterdir() if not path.is_symlink())
-    assert names == ["by-hand", "leaderboard-tiny-0", "leaderboard-tiny-1", "leaderboard-wide-0"]
+    assert names == ["at-work", "by-hand", "leaderboard-tiny-0", "leaderboard-tiny-1", "leaderboard-wide-0"]
 
 
 def test_a_run_with_another_setting_is_not_taken(board, ran, stub_yaml):
@@ -150,6 +165,15 @@ def test_a_run_with_another_setting_is_not_taken(board, ran, stub_yaml):
     assert board("--only", "thin", "--seeds", "0") == 0
     assert asked(ran) == [("fit", False), ("evaluate", False)]
     assert Path("runs/stub_method/leaderboard-tiny-0-2").is_dir()
+
+
+def test_a_run_that_ended_early_is_not_finished(board, capsys):
+    assert board("--only", "thin", "--seeds", "0") == 0
+    path = Path("runs/stub_method/leaderboard-tiny-0/summary.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"iterations": 5}))
+    Path("board/thin-0.json").unlink()
+    assert board("--only", "thin", "--seeds", "0", "--dry-run") == 0
+    assert capsys.readouterr().out == "thin-0: to be continued in runs/stub_method/leaderboard-tiny-0\n"
 
 
 def test_who_fails_is_named_and_the_others_go_on(board, capsys):
@@ -171,6 +195,38 @@ def test_what_paints_untrained_is_measured_alone(board, ran, stub_yaml):
     row = {"name": "Grey", "method": "stub_method", "section": "pairs", "configs": [str(shader)], "trains": False}
     assert board("--only", "grey", entries={"grey": row | {"seeds": [0]}}) == 1  # its words are painters' names
     assert ran[0][:3] == ["evaluate", "--config", str(shader)]
+
+
+def test_two_rows_of_one_run_train_it_once(board, ran, stub_yaml):
+    row = {"name": "Thin, by a picture", "method": "stub_method", "section": "pairs", "condition": "image"}
+    assert (
+        board(
+            "--only",
+            "thin",
+            "twin",
+            "--seeds",
+            "0",
+            "--jobs",
+            "2",
+            entries={"twin": row | {"configs": [str(stub_yaml)]}},
+        )
+        == 0
+    )
+    assert sorted(words[0] for words in ran) == ["evaluate", "evaluate", "fit"]
+    assert [words[-4:-2] for words in ran if "--condition" in words] == [["--condition", "image"]]
+    assert json.loads(Path("board/twin-0.json").read_text())["evaluation"]["command"].endswith("--condition image")
+
+
+def test_the_panel_is_asked_once_where_it_is_installed(board, ran, monkeypatch, protocol):
+    monkeypatch.setattr("experiments.leaderboard.units.dinov2_installed", lambda: True)
+    section = {"title": "Pairs", "protocol": str(protocol), "shown": ["panel_named"], "panel": True}
+    for again in (["score"], []):
+        assert board("--only", "thin", "--seeds", "0", "--again", "--data", "art", sections={"pairs": section}) == 0
+        assert [words[0] for words in ran if words[0] == "score"] == again
+    record = json.loads(Path("board/thin-0.json").read_text())
+    assert record["pairs"]["panel_named"] == [1, 0, 0, 1, 0, 0]
+    assert record["metrics"]["panel_named"]["mean"] == pytest.approx(1 / 3)
+    assert "`panel_named` ↑" in Path("board.md").read_text()
 
 
 def test_records_of_other_pictures_are_not_mixed(board, capsys):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.leaderboard.claims import Answer, Claim, ask, read_claims
+from experiments.leaderboard.claims import Answer, Claim, ask, read_claims, summed_up
 from experiments.leaderboard.contestants import Contestant, Roster, Section
 from experiments.leaderboard.records import Record
 from experiments.leaderboard.statistics import Difference
@@ -76,3 +76,11 @@ def test_a_wrong_claim_is_one_sentence(change, sentence):
     assert len(read_claims(Roster(sections, who, (said,)))) == 1
     with pytest.raises(ImpastoError, match=sentence):
         read_claims(Roster(sections, who, (said | change,)))
+
+
+def test_a_claim_is_summed_up_as_what_all_lines_say_or_how_many_say_what():
+    surely, hardly = Difference(1, 0.5, 1.5), Difference(1, -0.5, 2.5)
+    lines = [Answer(claim(), "b", "m", each) for each in (surely, hardly, surely, None)]
+    assert summed_up(lines) == "holds in 2 of 3, undecided in 1 of 3"
+    assert summed_up([lines[0], lines[3]]) == "holds"
+    assert summed_up(lines[3:]) == "not measured"
