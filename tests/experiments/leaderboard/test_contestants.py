@@ -8,6 +8,7 @@ import yaml
 from experiments.leaderboard.claims import read_claims
 from experiments.leaderboard.contestants import read_roster
 from lightning_modules.errors import ImpastoError
+from metrics.catalogue import find
 
 ROOT = Path(__file__).parents[3]
 GOOD = {
@@ -43,6 +44,18 @@ def test_the_list_that_ships_names_what_is_there():
     shown = {metric for section in roster.sections.values() for metric in section.shown}
     asked = {metric for claim in claims for metric in claim.by}
     assert not asked - shown
+
+
+def test_the_list_that_ships_shows_metrics_that_there_are():
+    for section in read_roster().sections.values():
+        names = [metric.removeprefix("val/").removesuffix("_embedded") for metric in section.shown]
+        for name in names:
+            assert find(name.removesuffix("_truth").removesuffix("_content"))
+        if section.protocol is not None:
+            measured = yaml.safe_load((ROOT / "experiments/protocols" / f"{section.protocol}.yaml").read_text())[
+                "metrics"
+            ]
+            assert set(names) <= {*measured, *(["panel_named"] if section.panel else [])}
 
 
 def test_first_seeds_come_first(roster_of, tmp_path):
