@@ -122,7 +122,7 @@ class Book:
         if (self.root / there).is_dir():
             raise ImpastoError(f"{file} links to the folder {there}, which has neither a README nor Python in it.")
         # A browser shows text, and would save what it does not know.
-        copy = f"files/{there}" if there.suffix in PICTURES else f"files/{there}.txt"
+        copy = f"files/{there}" if there.suffix in {*PICTURES, ".html"} else f"files/{there}.txt"
         (out / copy).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.root / there, out / copy)
         return copy
