@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 
 from experiments.leaderboard.board import read_all
 from experiments.leaderboard.claims import Answer, ask, read_claims, summed_up
@@ -13,11 +14,13 @@ from experiments.leaderboard.thumbnails import FOLDER
 from experiments.report.boards import Board
 from experiments.report.page import Table, render
 from experiments.report.pictures import make_gallery
+from experiments.report.records import Evaluation
 from experiments.report.text import SYMBOLS, duration, number, plain, shown_cell, table
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
 BEGIN, END = "<!-- leaderboard: made by `impasto leaderboard`, not by hand -->", "<!-- leaderboard: end -->"
+FOLDED = '<details markdown="1"><summary>'
 PICTURES, QUALITY = 600_000, 78
 """Bytes of all pictures on the page, which is committed, and how well they are kept."""
 SUMMARY = ("paper", "claim", "than", "verdict")
@@ -63,7 +66,7 @@ def write_pages(roster: Roster, out: Path) -> list[Path]:
     parts += ["\n".join(f"{SYMBOLS[mark]} {meaning}." for mark, meaning in MEANINGS.items()) + "\n"]
     if answers:
         parts += [f"### {tables[0].title}\n\n{NOTE}\n\n{table(SUMMARY, claims, len(SUMMARY))}"]
-        parts += [f"<details><summary>{tables[1].title}</summary>\n\n{table(LINES, lines, len(LINES))}\n</details>\n"]
+        parts += [f"{FOLDED}{tables[1].title}</summary>\n\n{table(LINES, lines, len(LINES))}\n</details>\n"]
     words = out.with_suffix(".md")
     _replace(words, "\n".join([_count(roster, records), *parts]))
     write_atomically(out / "index.html", html)
@@ -106,10 +109,9 @@ def _seeds(standing: Standing) -> str:
     return "one seed" if len(standing.records) == 1 else str(len(standing.records))
 
 
-def _seconds(evaluations: Sequence[object]) -> float | None:
-    times = [getattr(each, "seconds", None) for each in evaluations]
-    known = [float(each) for each in times if each is not None]
-    return sum(known) / len(known) if known else None
+def _seconds(evaluations: Sequence[Evaluation]) -> float | None:
+    known = [each.seconds for each in evaluations if each.seconds is not None]
+    return fmean(known) if known else None
 
 
 def _summary(answers: Sequence[Answer], names: Mapping[str, str]) -> list[list[str]]:

@@ -104,7 +104,7 @@ def _marks(standings: Sequence[Standing], column: Column) -> list[Mark]:
 
 
 def _runs(who: Contestant, records: Sequence[Record]) -> list[RunRecord]:
-    """Return what stands for the trainings, or for the wish of one seed where there is none."""
+    """Return what stands for the trainings; nothing where nothing was trained."""
     made = []
     for record in records:
         training = record.about.get("training")

@@ -33,7 +33,8 @@ def repository(tmp_path):
     texts = {
         "README.md": "# Mine\n\n[one](lightning_modules/one/), [measured](docs/one.md#speed), ![](docs/pictures/a.png)",
         "docs/index.md": INDEX,
-        "docs/one.md": "# One: measured\n\n## Speed\n\n[the license](../LICENSE)\n",
+        "docs/one.md": "# One: measured\n\n## Speed\n\n[the license](../LICENSE), [a page](a.html)\n",
+        "docs/a.html": "<p>",
         "docs/pictures/a.png": "",
         "LICENSE": "free",
         "lightning_modules/__init__.py": "",
@@ -67,7 +68,7 @@ def test_links_lead_to_where_the_site_has_it(repository):
     text = written(repository, "methods/one.md")
     page = "../reference/lightning_modules.one.md#lightning_modules.one.net"
     assert f"[`net.py:Net._step`]({page}.Net), [`loss`]({page}.loss), [x](https://a.b)" in text
-    assert "[the license](../files/LICENSE.txt)" in text
+    assert "[the license](../files/LICENSE.txt), [a page](../files/docs/a.html)" in text
     assert (repository / "out/files/LICENSE.txt").read_text() == "free"
     assert (repository / "out/files/docs/pictures/a.png").is_file()
 
