@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from experiments.evaluation.result import ROWS
+from experiments.report.painted import spread
 from experiments.scoring.tables import csv_text
 from lightning_modules.files import write_atomically
 
@@ -29,7 +30,7 @@ def write_thumbnails(evaluation: Path, folder: Path, key: str) -> None:
     with (evaluation / ROWS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     lines: list[Sequence[str]] = [["id", "stylized", *GIVEN, "prompt"]]
-    for row in _chosen(rows):
+    for row in spread(rows, SHOWN):
         given = [f"../given/{row['id']}-{name}.jpg" if row.get(name) else "" for name in GIVEN]
         for name, path in zip(GIVEN, given, strict=True):
             if path:
@@ -37,19 +38,6 @@ def write_thumbnails(evaluation: Path, folder: Path, key: str) -> None:
         _write(evaluation / row["stylized"], folder / key / f"{row['id']}.jpg")
         lines.append([row["id"], f"{row['id']}.jpg", *given, row.get("prompt") or row.get("artist") or ""])
     write_atomically(folder / key / ROWS, csv_text(lines))
-
-
-def _chosen(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Choose pairs along the diagonal of contents and painters: no content and no painter is there twice."""
-    contents = list(dict.fromkeys(row["content"] for row in rows))
-    painters = list(dict.fromkeys(row.get("artist") or row["style"] for row in rows))
-    count = min(SHOWN, len(contents), len(painters))
-    wanted = [
-        (contents[number * len(contents) // count], painters[number * len(painters) // count])
-        for number in range(count)
-    ]
-    found = {(row["content"], row.get("artist") or row["style"]): row for row in rows}
-    return [found[pair] for pair in wanted if pair in found] or list(rows[:count])
 
 
 def _write(source: Path, target: Path) -> None:

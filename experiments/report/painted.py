@@ -4,11 +4,13 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from experiments.report.records import Evaluation
 
+Item = TypeVar("Item")
 ROWS = "evaluation.csv"
 GIVEN = {"content": "content", "mask": "region", "style": "condition", "truth": "truth"}
 """From column to title."""
@@ -27,7 +29,7 @@ class Painted:
 
 
 def read_painted(evaluation: Evaluation) -> list[Painted]:
-    """Return pairs of an evaluation, spread evenly over it; those whose pictures are not there are left out."""
+    """Return pairs of an evaluation, spread over it; those whose pictures are not there are left out."""
     folder = Path(evaluation.place)
     table = folder / ROWS
     if not table.is_file():
@@ -35,14 +37,30 @@ def read_painted(evaluation: Evaluation) -> list[Painted]:
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     protocol = f"{evaluation.protocol.get('name')} {evaluation.protocol.get('sha256')}"
-    found = [_read(row, folder, protocol) for row in _spread(rows)]
+    found = [_read(row, folder, protocol) for row in spread(rows, PAIRS)]
     return [pair for pair in found if pair is not None]
 
 
-def _spread(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Choose rows evenly; in a table of contents times styles neighbours share a content."""
-    step = len(rows) / PAIRS
-    return list(rows) if step <= 1 else [rows[int((number + 0.5) * step)] for number in range(PAIRS)]
+def spread(rows: Sequence[Mapping[str, str]], count: int) -> list[Mapping[str, str]]:
+    """Choose rows of a protocol, along the diagonal where it pairs contents with styles: none of either comes twice.
+
+    Args:
+        rows: With the columns content and artist or style, where there are such.
+        count: How many at most.
+    """
+    places = [(row.get("content") or "", row.get("artist") or row.get("style") or "") for row in rows]
+    contents, styles = (list(dict.fromkeys(names)) for names in zip(*places, strict=True)) if rows else ([], [])
+    found = dict(zip(places, rows, strict=True))
+    count = min(count, len(rows))
+    steps = min(count, len(contents), len(styles))
+    wanted = [(_at(contents, number, steps), _at(styles, number, steps)) for number in range(steps)]
+    chosen = [found[place] for place in wanted if place in found]
+    return chosen if len(chosen) > 1 else [_at(rows, number, count) for number in range(count)]
+
+
+def _at(items: Sequence[Item], number: int, count: int) -> Item:
+    """Return one of some items that are spread evenly over a sequence."""
+    return items[number * len(items) // count]
 
 
 def _read(row: Mapping[str, str], folder: Path, protocol: str) -> Painted | None:

@@ -9,6 +9,7 @@ from PIL import Image
 from callbacks.stylization_grid import LAYOUT, Sample, describe_grid, draw_grid, titles_of
 from datamodules.images import write_image
 from experiments.report.entries import Entry
+from experiments.report.painted import spread
 from experiments.report.pictures import make_gallery, read_grid
 from experiments.report.records import Evaluation, RunRecord
 from lightning_modules.errors import ImpastoError
@@ -83,6 +84,15 @@ def test_a_grid_that_says_nonsense_of_itself_is_one_sentence(tmp_path, text):
         read_grid(tmp_path / "g.png")
 
 
+def test_of_contents_times_styles_no_content_and_no_style_is_shown_twice():
+    rows = [{"content": content, "style": style} for content in "abcdefghijkl" for style in "mnopqrs"]
+    chosen = spread(rows, 5)
+    assert len(chosen) == 5
+    assert all(len({row[side] for row in chosen}) == 5 for side in ("content", "style"))
+    assert spread([{"id": "1"}, {"id": "2"}, {"id": "3"}], 2) == [{"id": "1"}, {"id": "2"}]
+    assert spread([], 5) == []
+
+
 def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
     def evaluated(name, value, ids):
         folder = tmp_path / name
@@ -99,8 +109,8 @@ def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
     one, other = evaluated("one", 200, range(24)), evaluated("other", 100, range(24))
     (block,) = make_gallery([one, other]).blocks
     assert block.titles == ["content", "one", "other"]
-    assert [pair.prompt for pair in block.pairs] == [f"artist {number}" for number in range(1, 24, 3)]
-    assert [grey(shot) for shot in block.pairs[0].given + block.pairs[0].painted] == pytest.approx([1, 200, 100], abs=1)
-    (tmp_path / "other/s1.png").unlink()
-    (tmp_path / "one/c4.png").write_bytes(b"no picture")
+    assert [pair.prompt for pair in block.pairs] == [f"artist {number}" for number in range(0, 24, 3)]
+    assert [grey(shot) for shot in block.pairs[0].given + block.pairs[0].painted] == pytest.approx([0, 200, 100], abs=1)
+    (tmp_path / "other/s0.png").unlink()
+    (tmp_path / "one/c3.png").write_bytes(b"no picture")
     assert sum(len(block.pairs) for block in make_gallery([one, other]).blocks) == 8
