@@ -1,6 +1,7 @@
 import importlib
 import multiprocessing
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ os.environ.setdefault("IMPASTO_CACHE", tempfile.mkdtemp(prefix="impasto-cache-")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so does a shell that starts tests in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import lightning_modules  # noqa: F401  (installs the torchvision shim)
 

