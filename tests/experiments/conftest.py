@@ -1,8 +1,11 @@
-import os
+import contextlib
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from experiments.cli import execute
 
@@ -28,14 +31,7 @@ def stub_yaml(tmp_path, monkeypatch):
 def trained(tmp_path_factory):
     """One finished run of the stub: its folder."""
     root = tmp_path_factory.mktemp("trained")
-    config = write_yaml(root)
-    here = Path.cwd()
-    os.chdir(root)
-    try:
-        assert execute(["fit", "--config", str(config), "--run_name", "a"]) == 0
-    finally:
-        os.chdir(here)
-    return root / "runs/stub_method/a"
+    return finished(write_yaml(root)) / "stub_method/a"
 
 
 @pytest.fixture(scope="session")
@@ -53,13 +49,46 @@ def dreamer(tmp_path_factory, stub_path):
     }  # fmt: skip
     config = root / "tiny.yaml"
     config.write_text(yaml.safe_dump(settings))
-    here = Path.cwd()
-    os.chdir(root)
-    try:
+    return finished(config) / "stub_generator/a"
+
+
+def finished(config):
+    """Train what a file says, beside it; return the folder of its runs."""
+    with contextlib.chdir(config.parent):
         assert execute(["fit", "--config", str(config), "--run_name", "a"]) == 0
-    finally:
-        os.chdir(here)
-    return root / "runs/stub_generator/a"
+    return config.parent / "runs"
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """Two contents, and a style by each of three artists."""
+    root = tmp_path_factory.mktemp("gallery")
+    noise = np.random.default_rng(0)
+    for name in ("content/boat", "content/cat", "style/ada/dots", "style/bo/lines", "style/cy/spots"):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The path of a Chromium."""
+    names = ("chromium", "google-chrome", "chromium-browser")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or pytest.skip("there is no Chromium")
+
+
+@pytest.fixture(scope="module")
+def chromium(browser):
+    """A Chromium that tests drive as a person would; no longer than their file, for it has an event loop running."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="`pip install playwright` drives a browser")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield opened
+        opened.close()
 
 
 def write_yaml(folder):

@@ -40,18 +40,6 @@ execute(sys.argv[2:])
 """
 
 
-@pytest.fixture(scope="module")
-def gallery(tmp_path_factory):
-    """Two contents, and a style by each of three artists."""
-    root = tmp_path_factory.mktemp("gallery")
-    noise = np.random.default_rng(0)
-    for name in ("content/boat", "content/cat", "style/ada/dots", "style/bo/lines", "style/cy/spots"):
-        path = root / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
-    return root
-
-
 @pytest.fixture
 def options(gallery, trained):
     """Return a function from the name of a folder to the words of the command."""

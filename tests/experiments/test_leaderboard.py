@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from experiments.cli import execute
 from experiments.leaderboard.workshop import Workshop
@@ -25,16 +24,11 @@ CLAIM = {
 
 
 @pytest.fixture(scope="module")
-def protocol(tmp_path_factory):
+def protocol(gallery, tmp_path_factory):
     """A frozen protocol of six pairs with two cheap metrics."""
-    root = tmp_path_factory.mktemp("protocol")
-    noise = np.random.default_rng(0)
-    for name in ("content/boat", "content/cat", "style/ada/dots", "style/bo/lines", "style/cy/spots"):
-        path = root / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(noise.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
-    frozen = root / "pairs.yaml"
-    words = ["evaluate", "--protocol", "every", "--content", str(root / "content"), "--style", str(root / "style")]
+    frozen = tmp_path_factory.mktemp("protocol") / "pairs.yaml"
+    folders = ["--content", str(gallery / "content"), "--style", str(gallery / "style")]
+    words = ["evaluate", "--protocol", "every", *folders]
     assert execute([*words, "--freeze", str(frozen)]) == 0
     said = yaml.safe_load(frozen.read_text()) | {"metrics": ["ssim", "chamfer"]}
     frozen.write_text(yaml.safe_dump(said))

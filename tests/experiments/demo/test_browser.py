@@ -1,7 +1,6 @@
 """The page in a browser, used as a person does: upload, paint, slide, draw a region, hand over nonsense."""
 
 import re
-import shutil
 import socket
 from pathlib import Path
 
@@ -14,19 +13,8 @@ from experiments.demo.choices import Choice
 from experiments.demo.uploads import Limits
 from lightning_modules import shipped
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-QUIET = ("--no-sandbox", "--disable-background-networking")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")]
+pytestmark = pytest.mark.slow
 WAIT = 30_000  # milliseconds: this may be a busy machine
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="`pip install playwright` drives a browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,18 @@
 """The page in a browser, where there is one: it opens from disk, and its script runs."""
 
 import re
-import shutil
 import subprocess
-
-import pytest
 
 from experiments.report.page import write_report
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
 
-
-def test_the_script_sorts_and_enlarges(trained, tmp_path):
+def test_the_script_sorts_and_enlarges(browser, trained, tmp_path):
     page = write_report([trained], tmp_path / "report").page
     script = (
         "<script>document.querySelector('button.shot').click(); document.querySelector('thead button.sort').click()"
     )
     page.write_text(page.read_text().replace("</body>", f"{script}</script></body>"))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
                f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout  # noqa: S603
     assert 'aria-sort="ascending"' in dom

@@ -9,20 +9,9 @@ import pytest
 
 from experiments.report.page import write_report
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-QUIET = ("--no-sandbox", "--disable-background-networking")
 AXE = Path(os.environ.get("IMPASTO_AXE", "node_modules/axe-core/axe.min.js"))
 """``npm install axe-core``, or what IMPASTO_AXE names."""
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="`pip install playwright` drives a browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=list(QUIET))
-        yield browser
-        browser.close()
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
