@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import wandb
 from PIL import Image
 
 from experiments.cli import execute
@@ -20,6 +21,7 @@ def recorded(trained, tmp_path_factory):
     """A run of the stub that was recorded by W&B offline too: its folder."""
     root = tmp_path_factory.mktemp("recorded")
     config = str(trained.parents[2] / "tiny.yaml")
+    wandb.teardown()  # the service of another test's run, in this process, writes no second log
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         assert execute(["fit", "--config", config, "--run_name", "w", "--wandb", "offline"]) == 0
