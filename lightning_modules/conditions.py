@@ -127,7 +127,7 @@ def _mirrored_to_strides(images: Tensor, stride: int) -> Tensor:
     for axis in (2, 3):
         last = images.shape[axis] - 1
         places = torch.arange((last + stride) // stride * stride, device=images.device)
-        images = images.index_select(axis, last - (last - places).abs())
+        images = images.index_select(axis, (last - (last - places).abs()).clamp(min=0))
     return images
 
 

@@ -58,12 +58,21 @@ class AttentionPainter(StyleTransferModule):
         """Return pictures, ``(B, 3, H, W)``, of what the decoder returned: by default that.
 
         Args:
-            decoded: ``(B, 3, H, W)``.
+            decoded: ``(B, 3, H, W)``, or the size of what `looked_at` returned.
             content: ``(B, 3, H, W)``, RGB in [0, 1].
             style: ``(B, 3, h, w)``, RGB in [0, 1].
             manner: What the user asks for; None in training.
         """
         return decoded
+
+    def looked_at(self, content: Tensor, manner: Manner) -> Tensor:  # noqa: ARG002 - for a method that edits
+        """Return contents as the networks see them, in any whole number of strides: by default as they are.
+
+        Args:
+            content: ``(B, 3, H, W)``, RGB in [0, 1], of whole strides.
+            manner: What the user asks for.
+        """
+        return content
 
     def portable(
         self,
@@ -86,7 +95,8 @@ class AttentionPainter(StyleTransferModule):
             asked = remaining | {name: number[0] for name, number in changing.items()}
             alpha = alpha[0]
             manner = Manner(style, None, None, cast(float, alpha), cast(dict[str, Value], asked))
-            return self.complete(self._decode_in_graph(content, style, alpha), content, style, manner)
+            decoded = self._decode_in_graph(self.looked_at(content, manner), style, alpha)
+            return self.complete(decoded, content, style, manner)
 
         return Graph(Painting(self, paint, inputs), inputs, remaining)
 
@@ -118,7 +128,8 @@ class AttentionPainter(StyleTransferModule):
     def _render(self, content: Tensor, manner: Manner) -> Tensor:
         style = manner.style
         assert style is not None  # noqa: S101 - checked by the base class
-        return self.complete(self._decode(content, style, manner.alpha), content, style, manner)
+        decoded = self._decode(self.looked_at(content, manner), style, manner.alpha)
+        return self.complete(decoded, content, style, manner)
 
     def _decode(self, content: Tensor, style: Tensor, alpha: float) -> Tensor:
         tile = tile_side(_pixels(content), self._bytes_per_pixel(content), content.device, self.tile)

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from lightning_modules.conditions import pad
 from lightning_modules.controls import Control
 from lightning_modules.errors import ImpastoError
 from lightning_modules.internal_external.objectives import STYLE_HEAD_LAYER, Painted
@@ -53,6 +55,13 @@ class NeAT(InternalExternal):
             fixed_in_graphs=True,
         ),
         Control("prior_weight", 1.0, "Share of the content prior in the picture; 1 as in training.", 0.0, 2.0),
+        Control(
+            "stroke_size",
+            1,
+            "How many times as large as in training strokes are; what lies under them keeps its detail.",
+            1,
+            16,
+        ),
     )
     balanced: ClassVar[tuple[str, ...]] = (*InternalExternal.balanced, "patch_simple", "patch_complex")
     loss_parts: ClassVar[tuple[str, ...]] = (*InternalExternal.loss_parts, "patches")
@@ -97,9 +106,24 @@ class NeAT(InternalExternal):
 
     # ------------------------------------------------------------------ painting
 
+    def looked_at(self, content: Tensor, manner: Manner) -> Tensor:
+        """Return contents as much smaller as their strokes shall be larger; see `AttentionPainter.looked_at`.
+
+        An edit allows what a picture that is painted anew does not: the differences are enlarged, and the content prior
+        that they are added to stays as sharp as it is.
+
+        Source: ours; the paper says that strokes depend on the content's size (section 6), and leaves it at that.
+        """
+        times = int(manner.controls.get("stroke_size", 1))
+        return content if times == 1 else F.avg_pool2d(pad(content, times * self.stride), times)
+
     def complete(self, decoded: Tensor, content: Tensor, style: Tensor, manner: Manner | None = None) -> Tensor:
         """Add the content prior to what the decoder returned; see `AttentionPainter.complete`."""
         asked: Mapping[str, Any] = {} if manner is None else manner.controls
+        times = float(asked.get("stroke_size", 1))
+        if times > 1:
+            height, width = content.shape[-2:]
+            decoded = F.interpolate(decoded, scale_factor=times, mode="bicubic")[..., :height, :width]
         weight = self.prior_weight * asked.get("prior_weight", 1.0)
         # Below 1 the colours go only part of the way; what lies beyond the style's own colours nobody wants.
         strength: Any = 1.0 if manner is None else manner.alpha

@@ -26,6 +26,10 @@ TINY = {
     "clast by name": ("clast.CLAST", {"widths": [8, 8, 8], "decoder_width": 16, "mixer": "mamba1", "scan": "bidi"}),
     "contraast": ("contraast.ContraAST", {"skips": 4, "texture": {"widths": [8, 8, 8], "manner": 8}}),
     "neat": ("neat.NeAT", {"levels": ["relu4_1"], "prior": {"bilateral": 5}, "controls": {"prior_blur": 0.75}}),
+    "neat in large strokes": (
+        "neat.NeAT",
+        {"levels": ["relu4_1"], "prior": {"bilateral": 5}, "controls": {"stroke_size": 2}},
+    ),
 }
 pytestmark = pytest.mark.slow
 
@@ -34,7 +38,7 @@ def tiny(name):
     """Return a method with random weights that paint something."""
     kind, settings = TINY[name]
     optimizers = {} if "clast" in name else {"discriminator_optimizer": ADAM}
-    if name == "neat":
+    if name.startswith("neat"):
         optimizers["patch_optimizer"] = ADAM
     arguments = {"optimizer": ADAM, "weights": "embedded", **optimizers, **settings}
     torch.manual_seed(0)

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
 from lightning_modules.errors import ImpastoError
@@ -219,6 +220,24 @@ def test_controls_reach_the_picture(quiet, control):
         quiet.stylize(content, style=style, controls={control: 2.5})
 
 
+def test_strokes_of_another_size_are_painted_on_a_smaller_picture_and_laid_over_the_prior_as_it_is(quiet):
+    content, style = pictures(2, 90, 150), muted(2, 40, 40, seed=1)
+    assert torch.equal(
+        quiet.stylize(content, style=style, controls={"stroke_size": 1}), quiet.stylize(content, style=style)
+    )
+    times, grid = 3, 3 * quiet.stride
+    whole = F.pad(content, (0, -150 % quiet.stride, 0, -90 % quiet.stride), mode="reflect")  # as always
+    padded = F.pad(whole, (0, -whole.shape[3] % grid, 0, -whole.shape[2] % grid), mode="reflect")
+    small = padded.unflatten(3, (-1, times)).unflatten(2, (-1, times)).mean((3, 5))
+    with torch.no_grad():
+        decoded = quiet._decode(small, style, 0.7)
+    enlarged = F.interpolate(decoded, padded.shape[2:], mode="bicubic")[..., :90, :150]
+    prior = content_prior(whole, colour_statistics(style), settings=quiet.prior, strength=0.7)[..., :90, :150]
+    painted = quiet.stylize(content, style=style, alpha=0.7, controls={"stroke_size": times})
+    assert torch.allclose(painted, (enlarged + 0.5 * prior).clamp(0, 1).float(), rtol=0, atol=1e-6)
+    assert not torch.allclose(painted, quiet.stylize(content, style=style, alpha=0.7), atol=1e-4)
+
+
 def test_alpha_leads_from_the_contents_own_look_to_the_style_and_beyond(quiet):
     content, style = pictures(2), muted(2, 40, 40, seed=1)
     at = {alpha: quiet.stylize(content, style=style, alpha=alpha) for alpha in (0.0, 0.5, 1.0, 1.5)}
@@ -238,7 +257,8 @@ def test_validation_is_a_function_of_its_input(quiet, batch):
 
 @pytest.mark.parametrize("size", [(17, 31), (5, 90), (1, 1)])
 @pytest.mark.parametrize("style", [(51, 23), (1, 1)])
-def test_any_size_in_is_the_same_size_out(quiet, size, style):
-    painted = quiet.stylize(pictures(1, *size), style=pictures(1, *style))
+@pytest.mark.parametrize("strokes", [1, 16])
+def test_any_size_in_is_the_same_size_out(quiet, size, style, strokes):
+    painted = quiet.stylize(pictures(1, *size), style=pictures(1, *style), controls={"stroke_size": strokes})
     assert painted.shape == (1, 3, *size)
     assert painted.isfinite().all()
