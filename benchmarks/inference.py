@@ -32,8 +32,9 @@ from torch import Tensor
 
 from benchmarks.meter import Meter
 from benchmarks.results import write_json
+from experiments.painting.inference import load_model
 from lightning_modules.base import StyleTransferModule
-from lightning_modules.checkpoints import build, class_of, load_checkpoint
+from lightning_modules.checkpoints import build, class_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 SIZES = ((256, 256), (512, 512), (1920, 1080))
@@ -185,7 +186,7 @@ def seams(options: argparse.Namespace, device: torch.device) -> list[dict[str, A
 def painters(options: argparse.Namespace) -> Iterator[tuple[str, StyleTransferModule]]:
     """Yield the trained methods that were named, or else every one of random weights."""
     for path in options.checkpoint or ():
-        yield path, load_checkpoint(path).eval()
+        yield path, load_model(Path(path), "cpu").eval()
     if not options.checkpoint:
         for name in options.methods or tiling():
             yield name, build(recipes()[name]).eval()
