@@ -50,13 +50,14 @@ def main(args: argparse.Namespace) -> int:
         for unit in units:
             print(f"{unit.name}: {unit.state()}")
         return 0
-    missing = [] if args.render else [unit for unit in units if args.again or not unit.record.is_file()]
+    missing = [] if args.render else [unit for unit in units if args.again or not unit.is_measured()]
     frozen = freeze_protocols(roster, missing, place)
     outcome = make_all(missing, frozen, Workshop(args.threads), jobs=args.jobs, told=_tell)
     for name, sentence in outcome.failed.items():
         print(f"impasto: {name}: {sentence}", file=sys.stderr)
     if args.render or any(args.out.glob("*.json")):
-        for page in write_pages(roster, args.out):
+        outdated = [unit.name for unit in units_of(roster, place, [], []) if unit.is_outdated()]
+        for page in write_pages(roster, args.out, outdated):
             print(page)
     return int(bool(outcome.failed))
 

@@ -31,12 +31,13 @@ NOTE = (
 LINES = ("claim", "than", "by", "difference", "verdict")
 
 
-def write_pages(roster: Roster, out: Path) -> list[Path]:
+def write_pages(roster: Roster, out: Path, outdated: Sequence[str] = ()) -> list[Path]:
     """Write both pages.
 
     Args:
         roster: Who stands where, and what is claimed.
         out: The records; gets ``index.html``, and beside it lies the page in words, ``OUT.md``.
+        outdated: Names of records whose settings have changed since they were made; the page in words says so.
 
     Returns:
         The pages' paths, the one for a browser last.
@@ -68,7 +69,7 @@ def write_pages(roster: Roster, out: Path) -> list[Path]:
         parts += [f"### {tables[0].title}\n\n{NOTE}\n\n{table(SUMMARY, claims, len(SUMMARY))}"]
         parts += [f"{FOLDED}{tables[1].title}</summary>\n\n{table(LINES, lines, len(LINES))}\n</details>\n"]
     words = out.with_suffix(".md")
-    _replace(words, "\n".join([_count(roster, records), *parts]))
+    _replace(words, "\n".join([_count(roster, records, outdated), *parts]))
     write_atomically(out / "index.html", html)
     return [words, out / "index.html"]
 
@@ -77,12 +78,13 @@ def _of(key: str, standings: Sequence[Standing]) -> list[Standing]:
     return [row for row in standings if row.contestant.section == key]
 
 
-def _count(roster: Roster, records: Sequence[Record]) -> str:
+def _count(roster: Roster, records: Sequence[Record], outdated: Sequence[str]) -> str:
     wanted = sum(len(who.seeds) for who in roster.contestants)
     left = f" Still missing: {wanted - len(records)}." if len(records) < wanted else ""
     commits = sorted({str(r.about["training"]["commit"]) for r in records if r.about.get("training")})
     at = f" Trained at {', '.join(commits)}." if commits else ""
-    return f"{len(records)} of {wanted} measurements.{left}{at}\n"
+    old = f" Settings have changed since, so that these are not of today's: {', '.join(outdated)}." if outdated else ""
+    return f"{len(records)} of {wanted} measurements.{left}{at}{old}\n"
 
 
 def _section(board: Board, shown: Sequence[str], standings: Sequence[Standing]) -> str:

@@ -31,7 +31,8 @@ class Record:
     Attributes:
         key: Of the contestant.
         seed: Of its training.
-        about: What it is and how it was made: ``name``, ``method``, ``configs``, ``training``, ``evaluation``.
+        about: What it is and how it was made: ``name``, ``method``, ``configs``, the hash of its
+            ``settings``, ``training``, ``evaluation``.
         metrics: Key to ``mean``, ``low``, ``high``, ``better``, ``convention``.
         pairs: Of all pairs in their order the number of ``content`` and, of a protocol's, ``style``, and every value
             that they have by themselves, by key; empty where only means are known.

@@ -1,5 +1,6 @@
 """The runs of a contestant: told by what they were made with, not by their names, so that any finished one is taken."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import yaml
 from experiments.leaderboard.contestants import Contestant
 from experiments.report.entries import NAMES
 from experiments.report.records import flatten
+from lightning_modules.errors import ImpastoError
 
 ELSEWHERE = re.compile(
     r"trainer\.(accelerator|devices|logger|enable_progress_bar|enable_model_summary|default_root_dir)$"
@@ -85,6 +87,27 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat = flatten(settings).items()
     return {key: value for key, value in flat if key.split(".")[0] not in NAMES and not ELSEWHERE.match(key)}
+
+
+def fingerprint(contestant: Contestant) -> str:
+    """Return the hash of what its YAML files and options say now, whatever the seed and the machine.
+
+    An option that a class gains, with a default under which all stays as it was, is in no file and changes nothing.
+
+    Args:
+        contestant: Has YAML files.
+
+    Raises:
+        ImpastoError: If one cannot be read.
+    """
+    said: dict[str, Any] = {}
+    for config in contestant.configs:
+        settings = _read(Path(config), yaml.safe_load, yaml.YAMLError)
+        if settings is None:
+            raise ImpastoError(f"{config} of the leaderboard's {contestant.key} is missing, or holds no settings.")
+        said |= identity(settings)
+    text = json.dumps([said, contestant.options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache

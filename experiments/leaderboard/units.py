@@ -15,8 +15,16 @@ from experiments.evaluation.provenance import checkpoint_identity
 from experiments.evaluation.result import TABLE, read_result
 from experiments.leaderboard.contestants import Contestant, Section
 from experiments.leaderboard.naming import PANEL, read_panel, whose
-from experiments.leaderboard.records import Record, metrics_of_run, path_of, read_pairs, read_samples, write_record
-from experiments.leaderboard.runs import Made, find_run
+from experiments.leaderboard.records import (
+    Record,
+    metrics_of_run,
+    path_of,
+    read_pairs,
+    read_record,
+    read_samples,
+    write_record,
+)
+from experiments.leaderboard.runs import Made, find_run, fingerprint
 from experiments.leaderboard.thumbnails import FOLDER, write_thumbnails
 from experiments.leaderboard.workshop import Workshop
 from lightning_modules.errors import ImpastoError
@@ -81,9 +89,9 @@ class Unit:
 
     def state(self) -> str:
         """Say what is left to do, without doing it."""
-        if self.record.is_file():
-            return "measured"
         try:
+            if self.is_measured():
+                return "measured"
             made = self._run()
         except ImpastoError as error:
             return f"cannot be made: {error}"
@@ -92,6 +100,22 @@ class Unit:
         if made is None and self.contestant.has_run:
             return "to be trained"
         return "to be measured" if made is None else f"to be measured, trained in {made.folder}"
+
+    def is_measured(self) -> bool:
+        """Tell whether there is a record, of what its YAML files or its checkpoint are now.
+
+        Raises:
+            ImpastoError: If the record is damaged, or a YAML file missing.
+        """
+        return self.record.is_file() and not self.is_outdated()
+
+    def is_outdated(self) -> bool:
+        """Tell whether there is a record whose settings have changed since it was made.
+
+        Raises:
+            ImpastoError: If the record is damaged, or a YAML file missing.
+        """
+        return self.record.is_file() and read_record(self.record).about.get("settings") != self._settings()
 
     def make(self, frozen: Frozen | None, workshop: Workshop) -> Record:
         """Train, measure and write down what is missing.
@@ -206,6 +230,10 @@ class Unit:
     def _fit(self) -> list[str]:
         return [*self.contestant.fit, "--seed_everything", str(self.seed)]
 
+    def _settings(self) -> str:
+        """Return the hash of what is measured, but for the seed: of the YAML files' settings, or of a checkpoint."""
+        return self._painted_by(None) if self.contestant.checkpoint else fingerprint(self.contestant)
+
     def _how(self) -> list[str]:
         return [] if self.contestant.condition is None else ["--condition", self.contestant.condition]
 
@@ -215,6 +243,7 @@ class Unit:
     def _about(self, made: Made | None) -> dict[str, Any]:
         who = self.contestant
         about = {"name": who.name, "method": who.method, "kind": who.kind, "configs": list(who.configs)}
+        about |= {"settings": self._settings()}
         if made is None or made.summary is None:
             return about | {"checkpoint": who.checkpoint, "training": None}
         kept = {key: made.summary.get(key) for key in ("iterations", "seconds", "device", "commit")}

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from experiments.cli import execute
+from experiments.leaderboard import runs
 from experiments.leaderboard.workshop import Workshop
 from lightning_modules.errors import ImpastoError
 
@@ -76,6 +77,7 @@ def board(stub_yaml, protocol, ran, capsys):
 
     def call(*options, **changes):
         path.write_text(yaml.safe_dump(said | {k: said[k] | v for k, v in changes.items()}))
+        runs._asked.cache_clear()  # as every command has a process of its own
         ran.clear()
         capsys.readouterr()
         return execute(["leaderboard", "--entries", str(path), "--out", "board", "--device", "cpu", *options])
@@ -159,6 +161,30 @@ def test_a_run_with_another_setting_is_not_taken(board, ran, stub_yaml):
     assert board("--only", "thin", "--seeds", "0") == 0
     assert asked(ran) == [("fit", False), ("evaluate", False)]
     assert Path("runs/stub_method/leaderboard-tiny-0-2").is_dir()
+
+
+def test_what_was_measured_with_other_settings_is_measured_anew_and_named_on_the_page(board, ran, capsys, stub_yaml):
+    assert board("--seeds", "0") == 0
+    assert "Settings have changed" not in Path("board.md").read_text()
+    wide = stub_yaml.with_name("wide.yaml")
+    wide.write_text(
+        "# The same, said otherwise.\nmodel:\n  init_args: {width: 8}\ndata: {init_args: {root: elsewhere}}\n"
+    )
+    assert board("--seeds", "0", "--dry-run") == 0
+    assert capsys.readouterr().out == "thin-0: measured\nwide-0: measured\n"  # a comment and a folder change nothing
+
+    wide.write_text(yaml.safe_dump({"model": {"init_args": {"width": 16}}}))
+    assert board("--render") == 0
+    assert "Settings have changed since, so that these are not of today's: wide-0." in Path("board.md").read_text()
+    assert board("--seeds", "0", "--dry-run") == 0
+    assert capsys.readouterr().out == "thin-0: measured\nwide-0: to be trained\n"
+    assert board("--seeds", "0") == 0
+    assert asked(ran) == [("fit", False), ("evaluate", False)]
+    assert "Settings have changed" not in Path("board.md").read_text()
+
+    wide.unlink()
+    assert board("--render") == 1
+    assert "wide.yaml of the leaderboard's wide is missing" in capsys.readouterr().err
 
 
 def test_a_run_that_ended_early_is_not_finished(board, capsys):
