@@ -95,9 +95,11 @@ def stand_in(kind: str) -> Iterator[str]:
         return
     with StandIn(kind) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.url
-        server.enough.set()
-        server.shutdown()
+        try:
+            yield server.url
+        finally:
+            server.enough.set()
+            server.shutdown()
 
 
 def measure(kind: str, options: argparse.Namespace) -> dict[str, float]:
