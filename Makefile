@@ -7,6 +7,7 @@ SHELL := bash
 VENV ?= .venv
 EXTRAS ?= dev,tensorboard
 PROFILE ?= tiny
+RUNS ?= runs
 DEVICE ?= cuda
 ARGS ?=
 # 3.11 first: it is the version that is tested. A pyenv shim may be there and not run, hence the call.
@@ -49,7 +50,7 @@ endef
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@for method in $(METHODS); do printf '  make %-18s %s\n' train-$$method \
-		"train it, then write its report (PROFILE=full, ARGS='--seed_everything 1')"; done
+		"train it, then write its report (PROFILE=full, RUNS=DIR, ARGS='--seed_everything 1')"; done
 
 setup: $(READY) ## make .venv with everything installed (PYTHON=python3.12 and EXTRAS=dev,demo choose)
 	@$(if $(filter-out file,$(origin EXTRAS)),$(call install,-e '.[$(EXTRAS)]'))
@@ -101,16 +102,19 @@ $(addprefix train-,$(METHODS)): train-%: $(READY)
 	@[ -f experiments/$*/$(PROFILE).yaml ] || { \
 		echo "$* has no profile '$(PROFILE)': choose one of" \
 		"$(filter-out published sweep,$(basename $(notdir $(wildcard experiments/$*/*.yaml))))." >&2; exit 1; }
-	$(PY) -m experiments fit --config experiments/$*/$(PROFILE).yaml $(ARGS)
-	$(PY) -m experiments compare runs/$*/latest --out report
+	@[ -z "$(filter --runs_dir --runs_dir=%,$(ARGS))" ] || { \
+		echo "The report would look for the run in $(RUNS)/: say 'make $@ RUNS=DIR' instead of --runs_dir." >&2; exit 1; }
+	$(PY) -m experiments fit --config experiments/$*/$(PROFILE).yaml \
+		$(if $(filter-out runs,$(RUNS)),--runs_dir $(RUNS)) $(ARGS)
+	$(PY) -m experiments compare $(RUNS)/$*/latest --out report
 
 train-%:
 	@echo "There is no method '$*': choose one of $(or $(METHODS),(none yet))." >&2; exit 1
 
 report: $(READY) ## compare the newest run of every method on one page: report/
-	@[ -n "$(wildcard runs/*/latest)" ] || { \
+	@[ -n "$(wildcard $(RUNS)/*/latest)" ] || { \
 		echo "There is no run to report on: train one first, as in 'make train-clast'." >&2; exit 1; }
-	$(PY) -m experiments compare $(wildcard runs/*/latest) --out report
+	$(PY) -m experiments compare $(wildcard $(RUNS)/*/latest) --out report
 
 leaderboard: $(READY) ## train and measure every method and baseline that is not on it yet, overnight: docs/leaderboard/
 	$(PY) -m experiments leaderboard --jobs $(JOBS) $(ARGS)

@@ -26,6 +26,7 @@ from callbacks.stylization_grid import CAPTION, Sample, draw_grid
 from datamodules.procedural.contents import Content, contents
 from datamodules.procedural.dataset import paint as paint_truly
 from datamodules.procedural.painters import PAINTERS
+from experiments.options import assignment
 from experiments.painting.inference import draw, load_untrained, open_model, paint, profile_of, prompt_in_style
 from lightning_modules.base import StyleTransferModule
 from lightning_modules.errors import ImpastoError
@@ -54,6 +55,12 @@ class Scene:
     other: Content
     region: str
     painters: tuple[str, ...]
+
+    def mask(self) -> Tensor:
+        """Return 1 in the region and 0 elsewhere, ``(1, H, W)``; without named regions, 1 everywhere."""
+        regions, sides = self.content.regions, self.content.image.shape[:2]
+        inside = np.ones(sides) if regions is None else regions.mask(self.region)
+        return torch.from_numpy(inside.astype(np.float32))[None]
 
 
 def choose_scene(kind: str, other: str, region: str, names: Sequence[str], size: int) -> Scene:
@@ -86,10 +93,10 @@ def choose_scene(kind: str, other: str, region: str, names: Sequence[str], size:
 
 def row(method: Method, scene: Scene, cell: int) -> Tensor:
     """Draw the row of a method, ``(3, H, W)`` in [0, 1]: the scene, then of every painter a painting and the result."""
-    pictures = {"content": _as_tensor(scene.content.image)}
+    pictures = {"content": as_tensor(scene.content.image)}
     titles = {"content": "content"}
     for number, name in enumerate(scene.painters):
-        painting = _as_tensor(paint_truly(scene.other, name, seed=0))
+        painting = as_tensor(paint_truly(scene.other, name, seed=0))
         told, result = _painted(method, scene, name, painting)
         pictures |= {f"style{number}": painting, f"result{number}": result}
         titles |= {f"style{number}": told, f"result{number}": type(method).__name__}
@@ -99,19 +106,19 @@ def row(method: Method, scene: Scene, cell: int) -> Tensor:
 
 def _painted(method: Method, scene: Scene, name: str, painting: Tensor) -> tuple[str, Tensor]:
     """Return in words what a method was told, and its picture."""
-    content = _as_tensor(scene.content.image)
+    content = as_tensor(scene.content.image)
     if isinstance(method, GenerativeModule):
         prompt = prompt_in_style(method, name, scene.content.caption)
         return f"“{name}”", draw(method, prompt, seeds=[0], content=content)[0]
-    if "region" in method.conditions and scene.content.regions is not None:
-        mask = torch.from_numpy(scene.content.regions.mask(scene.region).astype(np.float32))[None]
-        return f"“{name}”, {scene.region}", paint(method, content, prompt=name, mask=mask)
+    if "region" in method.conditions:
+        return f"“{name}”, {scene.region}", paint(method, content, prompt=name, mask=scene.mask())
     if "text" in method.conditions:
         return f"“{name}”", paint(method, content, prompt=name)
     return "style", paint(method, content, style=painting)
 
 
-def _as_tensor(image: np.ndarray) -> Tensor:
+def as_tensor(image: np.ndarray) -> Tensor:
+    """Return an RGB picture ``(H, W, 3)`` as ``(3, H, W)``, clipped to [0, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).clamp(0, 1)
 
 
@@ -133,20 +140,21 @@ def write_small(picture: Tensor, file: Path) -> None:
         Image.fromarray(eight_bits(picture).permute(1, 2, 0).numpy()).save(temporary, format="JPEG", quality=QUALITY)
 
 
-def pair(text: str) -> tuple[str, str]:
-    """Read NAME=VALUE."""
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--checkpoint", nargs="+", type=pair, default=[], metavar="METHOD=PATH", help="file, run or embedded:NAME")
-    add("--profile", nargs="+", type=pair, default=[], metavar="METHOD=PROFILE", help="of methods without training")
+    add(
+        "--checkpoint", nargs="+", type=assignment, default=[], metavar="METHOD=PATH", help="file, run or embedded:NAME"
+    )
+    add(
+        "--profile",
+        nargs="+",
+        type=assignment,
+        default=[],
+        metavar="METHOD=PROFILE",
+        help="of methods without training",
+    )
     add("--painters", nargs="+", default=["Dominic Vitrail", "Juno Maelstrom"], metavar="NAME")
     add("--scene", default="city", help="what is painted (%(default)s)")
     add("--other", default="meadow", help="what the painters paint (%(default)s)")

@@ -18,12 +18,12 @@ def add_model_options(parser: argparse.ArgumentParser, *, required: bool = True)
 
 
 def assignment(text: str) -> tuple[str, str]:
-    """Read CONTROL=VALUE.
+    """Read NAME=VALUE.
 
     Raises:
-        argparse.ArgumentTypeError: If it is something else.
+        argparse.ArgumentTypeError: If it is something else, or one of them is empty.
     """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise argparse.ArgumentTypeError(f"'{text}' is not CONTROL=VALUE")
-    return name.strip(), value.strip()
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    return name, value

@@ -221,3 +221,14 @@ def test_a_profile_of_differences_alone_is_a_whole_recipe():
     assert recipe == recipe_of(None, [folder / "tiny.yaml", folder / "from_photograph.yaml"])
     assert recipe["class_path"] == "lightning_modules.least.LEAST"
     assert recipe["init_args"]["begin"] == "content"
+
+
+def test_the_embedded_networks_go_under_any_profile_of_least(capsys, monkeypatch):
+    monkeypatch.chdir(shipped.EMBEDDED.parents[1])
+    names = [("least/fast",), ("least/fast", "least/embedded"), ("least/tiny",)]
+    alone, below, tiny = (yaml.safe_load(printed(capsys, *each))["model"]["init_args"] for each in names)
+    changed = {"weights", "templates", "source"}
+    assert {name: below[name] for name in changed} == {name: tiny[name] for name in changed}
+    assert below["structure"] == alone["structure"] | {"layers": tiny["structure"]["layers"]}
+    rest = below.keys() - changed - {"structure"}
+    assert {name: below[name] for name in rest} == {name: alone[name] for name in rest}
