@@ -89,9 +89,9 @@ def _marks(standings: Sequence[Standing], column: Column) -> list[Mark]:
     marks: list[Mark] = [""] * len(standings)
     means = {at: m.mean for at, row in enumerate(standings) if row.contestant.kind != "reference"
              for m in [over_seeds(row.records, column.key)] if m is not None}  # fmt: skip
-    if column.better == "none" or len(means) < 2:
+    if column.ranked == "none" or len(means) < 2:
         return marks
-    choose = max if column.better == "higher" else min
+    choose = max if column.ranked == "higher" else min
     top = choose(means, key=lambda at: means[at])
     found = {at: difference(standings[top].records, standings[at].records, column.key) for at in means if at != top}
     if any(each is None or each.low is None for each in found.values()):

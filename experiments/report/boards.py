@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.report.entries import Entry, over_seeds
-from experiments.report.marks import Mark, direction, is_reference, marks, stand_in
+from experiments.report.marks import Mark, direction, is_reference, marks, ranking, stand_in
 from experiments.report.records import Evaluation, Measurement
 
 SAME_VALIDATION = re.compile(
@@ -42,6 +42,11 @@ class Column:
     def arrow(self) -> str:
         """Return an arrow to the better values."""
         return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+
+    @property
+    def ranked(self) -> str:
+        """Return by what marks go: ``higher``, ``lower`` or ``none``."""
+        return ranking(self.key, self.better)
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def _board(
     rows: Sequence[tuple[str, Entry, Sequence[Measurement | None]]],
     kind: str,
 ) -> Board:
-    marked = [marks([cells[n] for *_, cells in rows], column.better) for n, column in enumerate(columns)]
+    marked = [marks([cells[n] for *_, cells in rows], column.ranked) for n, column in enumerate(columns)]
     lines = [
         Row(label, entry, [Cell(value, marked[n][at]) for n, value in enumerate(cells)])
         for at, (label, entry, cells) in enumerate(rows)

@@ -14,6 +14,8 @@ GROWING = ("deception", "region_deception", "region_ssim", "region_direction", "
            "clip", "accuracy", "way", "panel")  # fmt: skip
 HIGHER = tuple(f"{stage}{name}" for stage in ("val/", "test/", "") for name in GROWING)
 REFERENCES = ("_ceiling", "_floor", "_chance", "_untrained")
+# Below 0 there is no halo, and the least number is that of a photograph that nobody painted.
+UNRANKED = re.compile("(val/|test/)?halo")
 STAND_INS = re.compile("_(embedded|hed|random)$")  # networks that a metric computed with stand-ins names
 
 
@@ -27,6 +29,16 @@ def direction(name: str) -> Better:
     if is_reference(name):
         return "none"
     return "higher" if name.startswith(HIGHER) else "lower"
+
+
+def ranking(name: str, better: str) -> str:
+    """Return by what a metric's rows are ranked: ``better``, or ``none`` where the extreme value is not the best.
+
+    Examples:
+        >>> ranking("val/halo", "lower"), ranking("val/style_loss", "lower")
+        ('none', 'lower')
+    """
+    return "none" if UNRANKED.match(name) else better
 
 
 def is_reference(name: str) -> bool:

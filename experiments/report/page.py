@@ -16,7 +16,7 @@ from experiments.report.gathering import gather
 from experiments.report.pictures import Gallery, make_gallery
 from experiments.report.published import measured_here, papers_of
 from experiments.report.records import RunRecord
-from experiments.report.text import MEANINGS, SYMBOLS, duration, number, spread, to_csv, to_markdown
+from experiments.report.text import MEANINGS, SYMBOLS, coded, duration, number, spread, to_csv, to_markdown
 from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 from lightning_modules.paths import shown
@@ -102,7 +102,7 @@ def render(
     """
     papers = papers_of(entries)
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "spread": spread, "duration": duration, "shown": shown}
+    environment.filters |= {"number": number, "spread": spread, "duration": duration, "shown": shown, "coded": coded}
     shared, own = _settings(entries)
     return environment.get_template("report.html").render(
         title=title or _title(entries),

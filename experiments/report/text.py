@@ -3,7 +3,10 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup, escape
 
 from experiments.report.boards import Board, Cell, Row
 from experiments.report.published import Paper
@@ -121,6 +124,11 @@ def shown_cell(cell: Cell) -> str:
 def plain(text: str) -> str:
     """Return a text that breaks no table."""
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def coded(text: str) -> Markup:
+    """Return a text as HTML, where what stands between backquotes is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # all else is escaped
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from experiments.report.marks import direction, marks
+from experiments.report.marks import direction, marks, ranking
 from experiments.report.records import Measurement
 
 
@@ -24,6 +24,12 @@ from experiments.report.records import Measurement
 )
 def test_direction(name, expected):
     assert direction(name) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("halo", "none"), ("val/halo", "none"), ("val/sifid", "lower")])
+def test_the_least_halo_is_not_the_best(name, expected):
+    assert direction(name) == "lower"
+    assert ranking(name, "lower") == expected
 
 
 def between(mean, low, high):
