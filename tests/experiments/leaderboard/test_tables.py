@@ -13,7 +13,7 @@ PAIRS = {"content": np.repeat(np.arange(4), 4).tolist(), "style": np.tile(np.ara
 HARD = np.random.default_rng(0).normal(0, 10, 16)
 
 
-def row(key, level, *, seeds=2, kind="paper", trained=True):
+def row(key, level, *, seeds=2, kind="paper", trained=True, metric="m"):
     """Return a contestant of some level, whose pairs are as hard as everybody's, and its records."""
     noise = np.random.default_rng(ord(key))
     training = (
@@ -23,9 +23,9 @@ def row(key, level, *, seeds=2, kind="paper", trained=True):
     for seed in range(seeds):
         values = HARD + level + noise.normal(0, 0.01, 16)
         ends = {"low": None, "high": None, "convention": "so"}
-        metrics = {"m": {"mean": float(values.mean()), "better": "lower"} | ends}
+        metrics = {metric: {"mean": float(values.mean()), "better": "lower"} | ends}
         metrics["m_floor"] = {"mean": 1.0, "better": "none"} | ends
-        made.append(Record(key, seed, {"training": training}, metrics, PAIRS | {"m": values.tolist()}))
+        made.append(Record(key, seed, {"training": training}, metrics, PAIRS | {metric: values.tolist()}))
     return Contestant(key, key.upper(), "x", "s", kind, ("a.yaml",), trains=trained, seeds=tuple(range(seeds))), made
 
 
@@ -49,6 +49,12 @@ def test_the_lowest_is_best_although_its_own_interval_overlaps():
     assert first.high > second.low
     assert marks(row("a", 0), row("b", 5)) == ["best", ""]
     assert marks(row("a", 0), row("b", 0), row("c", 5)) == ["tied", "tied", ""]
+
+
+def test_the_least_halo_is_marked_nowhere():
+    board, _ = board_of(row("a", 0, metric="halo"), row("b", 5, metric="halo"))
+    assert [(column.key, column.arrow) for column in board.columns] == [("halo", "↓"), ("m_floor", "")]
+    assert not any(line.cells[0].mark for line in board.rows)
 
 
 def test_one_seed_leads_at_most():

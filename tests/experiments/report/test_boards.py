@@ -25,6 +25,12 @@ def test_only_what_saw_the_same_pictures_is_compared():
     assert [board.title for board in rest] == ["Validation: Art, 192 px", "Validation: Art, 192 px (2)"]
 
 
+def test_the_least_halo_is_marked_nowhere():
+    (board,) = boards(run("a", {"val/halo": -1.0, "val/sifid": 1.0}), run("b", {"val/halo": 0.0, "val/sifid": 2.0}))
+    assert [column.arrow for column in board.columns] == ["↓", "↓"]
+    assert [[cell.mark for cell in row.cells] for row in board.rows] == [["", "leading"], ["", ""]]
+
+
 def test_no_column_mixes_networks():
     (board,) = boards(run("a", {"val/sifid": 1.0}), run("b", {"val/sifid_embedded": 2.0, "val/sifid_hed": 3.0}))
     assert [(column.key, column.network) for column in board.columns] == [
