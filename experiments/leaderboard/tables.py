@@ -120,7 +120,7 @@ def _evaluations(who: Contestant, records: Sequence[Record], pictures: Path) -> 
         said = record.about.get("evaluation")
         if said is not None:
             seconds, place = said["seconds"]["median"], str(pictures / who.key)
-            checkpoint = f"{record.key}-{record.seed}"
+            checkpoint = f"{record.seed}/{record.key}"  # of one name, as seeds of one another are
             found.append(
                 Evaluation(who.method, checkpoint, said["protocol"], {}, {}, {}, seconds, said["device"],
                            said["command"], place)

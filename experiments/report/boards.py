@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from experiments.report.entries import Entry, over_seeds
+from experiments.report.entries import Entry, over_seeds, variants
 from experiments.report.marks import Mark, direction, is_reference, marks, ranking, stand_in
 from experiments.report.records import Evaluation, Measurement
 
@@ -142,26 +141,21 @@ def _protocol_board(measured: Sequence[tuple[Entry, Evaluation]]) -> Board:
         conventions |= evaluation.conventions
     columns = _ordered([Column(key, better[key], conventions[key], stand_in(key)) for key in better])
     rows = []
-    for label, entry, alike in _by_checkpoint(measured):
-        cells = [over_seeds([e.metrics[c.key] for e in alike if c.key in e.metrics]) for c in columns]
-        rows.append((label, entry, cells))
+    for entry, own in _by_entry(measured):
+        for label, alike in variants(entry, own):
+            cells = [over_seeds([e.metrics[c.key] for e in alike if c.key in e.metrics]) for c in columns]
+            rows.append((label, entry, cells))
     said = ", ".join(f"{key} {first.protocol[key]}" for key in ("n", "seed", "estimator") if key in first.protocol)
     note = f"Measured by `impasto evaluate` ({said}); SHA-256 of the protocol: {first.protocol.get('sha256', '?')}."
     name = str(first.protocol.get("name", "?"))
     return _board(f"Protocol {name}", note, columns, rows, name)
 
 
-def _by_checkpoint(measured: Sequence[tuple[Entry, Evaluation]]) -> list[tuple[str, Entry, list[Evaluation]]]:
-    """Return one row for each entry and name of a checkpoint: best and last are not seeds of one another."""
-    found: dict[tuple[int, str], tuple[Entry, list[Evaluation]]] = {}
+def _by_entry(measured: Sequence[tuple[Entry, Evaluation]]) -> list[tuple[Entry, list[Evaluation]]]:
+    found: dict[int, tuple[Entry, list[Evaluation]]] = {}
     for entry, evaluation in measured:
-        key = (entry.number, Path(evaluation.checkpoint).stem)
-        found.setdefault(key, (entry, []))[1].append(evaluation)
-    several = [number for number, _ in found]
-    return [
-        (f"{entry.label}, {stem}" if several.count(number) > 1 else entry.label, entry, alike)
-        for (number, stem), (entry, alike) in found.items()
-    ]
+        found.setdefault(entry.number, (entry, []))[1].append(evaluation)
+    return list(found.values())
 
 
 def _board(

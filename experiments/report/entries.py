@@ -150,6 +150,34 @@ def _distinct(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return [sorted(runs, key=lambda run: int(run.summary["seed"]))]
 
 
+def variants(entry: Entry, measured: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
+    """Split what was measured of a row with one protocol by what makes no seeds of one another.
+
+    These are the names of checkpoints, such as best and last, and how they painted. A checkpoint that was measured
+    twice in the same way counts once, as it was measured last.
+
+    Returns:
+        For each variant a label, which adds to the row's as little as tells it from the others, and its evaluations.
+    """
+    found: dict[tuple[tuple[str, str], ...], dict[str, Evaluation]] = {}
+    for evaluation in measured:
+        way = {"checkpoint": Path(evaluation.checkpoint).stem, **evaluation.how}
+        found.setdefault(tuple(sorted(way.items())), {})[evaluation.checkpoint] = evaluation
+    ways = [dict(way) for way in found]
+    names = [name for name in ("checkpoint", "condition") if any(name in way for way in ways)]
+    names += sorted({name for way in ways for name in way} - set(names))
+    telling = [name for name in names if len({way.get(name) for way in ways}) > 1]
+    labels = [[_said(name, way[name]) for name in telling if name in way] for way in ways]
+    return [
+        (", ".join([entry.label, *label]), list(alike.values()))
+        for label, alike in zip(labels, found.values(), strict=True)
+    ]
+
+
+def _said(name: str, value: str) -> str:
+    return {"checkpoint": value, "condition": f"by {value}"}.get(name, f"{name} {value}")
+
+
 def _is_of(evaluation: Evaluation, run: RunRecord) -> bool:
     return Path(run.place) in Path(evaluation.checkpoint).resolve().parents
 

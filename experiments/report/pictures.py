@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from callbacks.stylization_grid import LAYOUT
-from experiments.report.entries import Entry
+from experiments.report.entries import Entry, variants
 from experiments.report.painted import read_painted
 from experiments.report.records import Evaluation
 from lightning_modules.errors import ImpastoError
@@ -88,9 +88,10 @@ def make_gallery(entries: Sequence[Entry], budget: int = BUDGET, quality: int = 
     pairs: dict[str, Pair] = {}
     sheets = []
     for entry in entries:
-        for shown in (pair for evaluation in _first_of_each(entry) for pair in read_painted(evaluation)):
-            pair = pairs.setdefault(shown.key, Pair(shown.prompt, _given(shown.given)))
-            pair.painted.append(Shot(entry.label, shown.painted, entry))
+        for label, evaluation in _first_of_each(entry):
+            for shown in read_painted(evaluation):
+                pair = pairs.setdefault(shown.key, Pair(shown.prompt, _given(shown.given)))
+                pair.painted.append(Shot(label, shown.painted, entry))
         grid = next((run.grid for run in entry.runs if run.grid), None)
         if grid is None:
             continue
@@ -107,12 +108,12 @@ def _given(cells: Sequence[tuple[str, Image.Image]]) -> list[Shot]:
     return [Shot(title, image) for title, image in cells]
 
 
-def _first_of_each(entry: Entry) -> list[Evaluation]:
-    """Return one evaluation a protocol: that of the first seed."""
-    found: dict[str, Evaluation] = {}
+def _first_of_each(entry: Entry) -> list[tuple[str, Evaluation]]:
+    """Return one evaluation, that of the first seed, for each protocol and way to paint, with its label."""
+    protocols: dict[str, list[Evaluation]] = {}
     for evaluation in entry.evaluations:
-        found.setdefault(str(evaluation.protocol.get("sha256")), evaluation)
-    return list(found.values())
+        protocols.setdefault(str(evaluation.protocol.get("sha256")), []).append(evaluation)
+    return [(label, alike[0]) for own in protocols.values() for label, alike in variants(entry, own)]
 
 
 Cells = list[tuple[str, Image.Image]]

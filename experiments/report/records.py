@@ -60,6 +60,7 @@ class Evaluation:
         device: Where that was.
         command: What repeats it.
         place: The folder.
+        how: How it painted: the ``condition`` and every inference control, as far as it says so.
     """
 
     method: str
@@ -72,6 +73,7 @@ class Evaluation:
     device: str
     command: str
     place: str
+    how: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -231,7 +233,13 @@ def _read_evaluation(path: Path) -> Evaluation:
         device=str(said.get("device", "unknown")),
         command=str(said.get("command", "")),
         place=str(path.parent),
+        how=_how(said.get("settings", {})),
     )
+
+
+def _how(settings: Mapping[str, Any]) -> dict[str, str]:
+    controls = {str(name): f"{value}" for name, value in settings.get("controls", {}).items()}
+    return {"condition": str(settings["condition"])} | controls if "condition" in settings else controls
 
 
 def _measurement(value: Mapping[str, Any]) -> Measurement:

@@ -8,6 +8,7 @@ import pytest
 from experiments.leaderboard.contestants import Contestant, Roster, Section
 from experiments.leaderboard.records import Record
 from experiments.leaderboard.tables import make_board, standings_of
+from experiments.report.entries import variants
 
 PAIRS = {"content": np.repeat(np.arange(4), 4).tolist(), "style": np.tile(np.arange(4), 4).tolist()}
 HARD = np.random.default_rng(0).normal(0, 10, 16)
@@ -55,6 +56,21 @@ def test_the_least_halo_is_marked_nowhere():
     board, _ = board_of(row("a", 0, metric="halo"), row("b", 5, metric="halo"))
     assert [(column.key, column.arrow) for column in board.columns] == [("halo", "↓"), ("m_floor", "")]
     assert not any(line.cells[0].mark for line in board.rows)
+
+
+def test_seeds_that_a_protocol_measured_are_one_variant():
+    who, records = row("a", 0)
+    said = {
+        "protocol": {"name": "p", "sha256": "1", "n": 16},
+        "seconds": {"median": 1.0},
+        "device": "cpu",
+        "command": "c",
+    }
+    for record in records:
+        record.about["evaluation"] = said
+    _, (standing,) = board_of((who, records))
+    ((label, alike),) = variants(standing.entry, standing.entry.evaluations)
+    assert (label, len(alike)) == ("A", 2)
 
 
 def test_one_seed_leads_at_most():

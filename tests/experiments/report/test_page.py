@@ -28,14 +28,14 @@ def two_runs(trained, tmp_path):
     return [tmp_path / "runs/a", tmp_path / "runs/b"]
 
 
-def evaluation(folder, checkpoint, **metrics):
+def evaluation(folder, checkpoint, settings=None, **metrics):
     folder.mkdir(parents=True)
     said = {
         "format": 1,
         "protocol": {"name": "neat", "sha256": "ab12", "n": 750, "seed": 0, "estimator": "mean"},
         "method": "stub_method",
         "checkpoint": {"path": str(checkpoint), "sha256": "cd"},
-        "settings": {},
+        "settings": settings or {},
         "device": "NVIDIA <H100>",
         "threads": 1,
         "seconds": {"median": 0.125, "n": 5, "warm_up": 1},
@@ -155,6 +155,22 @@ def test_an_evaluation_stands_in_a_table_of_its_protocol(two_runs, tmp_path):
     page = (tmp_path / "report/index.html").read_text()
     assert "impasto evaluate --protocol neat" in page
     assert "NVIDIA &lt;H100&gt;" in page
+
+
+def test_a_checkpoint_measured_in_two_ways_is_two_rows_and_no_two_seeds(two_runs, tmp_path):
+    run, checkpoint = two_runs[0], two_runs[0] / "checkpoints/best.ckpt"
+    told = {"text": {"condition": "text", "controls": {"alpha": 1.0}}}
+    told |= {"image": told["text"] | {"condition": "image"}, "weak": {"condition": "text", "controls": {"alpha": 0.5}}}
+    for mean, (name, settings) in enumerate(told.items(), start=1):
+        evaluation(run / f"evaluation/{name}", checkpoint, settings, sifid=(mean, mean - 0.1, mean + 0.1))
+    evaluation(run / "evaluation/weak-again", checkpoint, told["weak"], sifid=(3.5, 3.4, 3.6))
+    write_report([run], tmp_path / "report")
+    rows = [line for line in (tmp_path / "report/table.md").read_text().splitlines() if "stub_method tiny" in line][:3]
+    assert rows == [
+        "| stub_method tiny, by image, alpha 1.0 | 2.000 (1.900 to 2.100) |",
+        "| stub_method tiny, by text, alpha 1.0 | **1.000 ★** (0.9000 to 1.100) |",
+        "| stub_method tiny, by text, alpha 0.5 | 3.500 (3.400 to 3.600) |",
+    ]
 
 
 def test_a_folder_of_runs_is_all_of_them(two_runs, tmp_path):

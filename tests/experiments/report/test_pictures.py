@@ -94,8 +94,8 @@ def test_of_contents_times_styles_no_content_and_no_style_is_shown_twice():
 
 
 def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
-    def evaluated(name, value, ids):
-        folder = tmp_path / name
+    def evaluated(name, value, ids, **how):
+        folder = tmp_path / " ".join([name, *how.values()])
         folder.mkdir()
         lines = ["id,stylized,content,artist,x"]
         for number in ids:
@@ -103,7 +103,7 @@ def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
                 Image.new("RGB", (16, 12), (shade, shade, shade)).save(folder / f"{kind}{number}.png")
             lines.append(f"{number},s{number}.png,c{number}.png,artist {number},0.5")
         (folder / "evaluation.csv").write_text("\n".join(lines) + "\n")
-        said = Evaluation(name, name, {"name": "p", "sha256": "1"}, {}, {}, {}, None, "cpu", "", str(folder))
+        said = Evaluation(name, name, {"name": "p", "sha256": "1"}, {}, {}, {}, None, "cpu", "", str(folder), how)
         return Entry(name, [], [said])
 
     one, other = evaluated("one", 200, range(24)), evaluated("other", 100, range(24))
@@ -111,6 +111,11 @@ def test_an_evaluation_shows_the_same_pairs_of_every_method(tmp_path):
     assert block.titles == ["content", "one", "other"]
     assert [pair.prompt for pair in block.pairs] == [f"artist {number}" for number in range(0, 24, 3)]
     assert [grey(shot) for shot in block.pairs[0].given + block.pairs[0].painted] == pytest.approx([0, 200, 100], abs=1)
+    text, image = (evaluated("two", value, range(24), condition=by) for value, by in ((50, "text"), (70, "image")))
+    text.evaluations += image.evaluations
+    (both,) = make_gallery([text]).blocks
+    assert both.titles == ["content", "two, by text", "two, by image"]
+    assert [grey(shot) for shot in both.pairs[0].painted] == pytest.approx([50, 70], abs=1)
     (tmp_path / "other/s0.png").unlink()
     (tmp_path / "one/c3.png").write_bytes(b"no picture")
     assert sum(len(block.pairs) for block in make_gallery([one, other]).blocks) == 8
