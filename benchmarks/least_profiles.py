@@ -24,6 +24,7 @@ from benchmarks.readme_rows import as_tensor, choose_scene, write_small
 from benchmarks.results import write_json
 from callbacks.stylization_grid import CAPTION, Sample, draw_grid
 from experiments.painting.inference import load_untrained, paint, profile_of
+from experiments.report.text import table
 from lightning_modules.errors import ImpastoError
 from metrics.catalogue import Judges
 from metrics.region import RegionLPIPS, RegionSSIM
@@ -93,15 +94,6 @@ def compare(options: argparse.Namespace) -> dict[str, Figures]:
     return figures
 
 
-def table(figures: dict[str, Figures]) -> str:
-    """Return the figures as Markdown."""
-    names = list(next(iter(figures.values())))
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for title, values in figures.items():
-        lines.append(f"| {title} | " + " | ".join(f"{value:.3g}" for value in values.values()) + " |")
-    return "\n".join(lines)
-
-
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,9 +113,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> None:
     """Compare, and print the table."""
     try:
-        print(table(compare(parse(words))))
+        figures = compare(parse(words))
     except ImpastoError as error:
         raise SystemExit(str(error)) from error
+    rows = [[title, *(f"{value:.3g}" for value in values.values())] for title, values in figures.items()]
+    print(table(["profile", *next(iter(figures.values()))], rows), end="")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.report.entries import Entry, over_seeds, variants
+from experiments.report.entries import Entry, by_protocol, over_seeds, variants
 from experiments.report.marks import Mark, direction, is_reference, marks, ranking, stand_in
 from experiments.report.records import Evaluation, Measurement
 
@@ -104,11 +104,11 @@ class Board:
 
 def make_boards(entries: Sequence[Entry]) -> list[Board]:
     """Return a table for each protocol, then one for each validation: only what saw the same pictures is compared."""
-    protocols: dict[str, list[tuple[Entry, Evaluation]]] = {}
+    protocols: dict[str, list[tuple[Entry, list[Evaluation]]]] = {}
     validations: dict[str, list[Entry]] = {}
     for entry in entries:
-        for evaluation in entry.evaluations:
-            protocols.setdefault(_digest(evaluation), []).append((entry, evaluation))
+        for digest, own in by_protocol(entry).items():
+            protocols.setdefault(digest, []).append((entry, own))
         if any(run.metrics for run in entry.runs):
             validations.setdefault(_validation(entry), []).append(entry)
     boards = [_protocol_board(measured) for measured in protocols.values()]
@@ -132,16 +132,16 @@ def _validation_board(entries: Sequence[Entry]) -> Board:
     return _board(f"Validation: {_pictures(entries[0])}", note, columns, rows, "validation")
 
 
-def _protocol_board(measured: Sequence[tuple[Entry, Evaluation]]) -> Board:
-    first = measured[0][1]
+def _protocol_board(measured: Sequence[tuple[Entry, Sequence[Evaluation]]]) -> Board:
+    first = measured[0][1][0]
     better: dict[str, str] = {}
     conventions: dict[str, str] = {}
-    for _, evaluation in measured:
+    for evaluation in (each for _, own in measured for each in own):
         better |= evaluation.better
         conventions |= evaluation.conventions
     columns = _ordered([Column(key, better[key], conventions[key], stand_in(key)) for key in better])
     rows = []
-    for entry, own in _by_entry(measured):
+    for entry, own in measured:
         for label, alike in variants(entry, own):
             cells = [over_seeds([e.metrics[c.key] for e in alike if c.key in e.metrics]) for c in columns]
             rows.append((label, entry, cells))
@@ -149,13 +149,6 @@ def _protocol_board(measured: Sequence[tuple[Entry, Evaluation]]) -> Board:
     note = f"Measured by `impasto evaluate` ({said}); SHA-256 of the protocol: {first.protocol.get('sha256', '?')}."
     name = str(first.protocol.get("name", "?"))
     return _board(f"Protocol {name}", note, columns, rows, name)
-
-
-def _by_entry(measured: Sequence[tuple[Entry, Evaluation]]) -> list[tuple[Entry, list[Evaluation]]]:
-    found: dict[int, tuple[Entry, list[Evaluation]]] = {}
-    for entry, evaluation in measured:
-        found.setdefault(entry.number, (entry, []))[1].append(evaluation)
-    return list(found.values())
 
 
 def _board(
@@ -175,10 +168,6 @@ def _board(
 
 def _ordered(columns: list[Column]) -> list[Column]:
     return sorted(columns, key=lambda column: (column.network, column.key))
-
-
-def _digest(evaluation: Evaluation) -> str:
-    return f"{evaluation.protocol.get('name')} {evaluation.protocol.get('sha256')}"
 
 
 def _validation(entry: Entry) -> str:

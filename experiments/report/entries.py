@@ -19,6 +19,9 @@ NAMES = ("run_name", "runs_dir", "ckpt_path", "config", "profile", "seed_everyth
          "print_config")  # fmt: skip
 """Settings that say which run this is and not what it does."""
 
+SAID = {"checkpoint": "{}", "condition": "by {}"}
+"""What tells evaluations of one row apart, in words; an inference control by its name."""
+
 
 @dataclass
 class Entry:
@@ -150,6 +153,15 @@ def _distinct(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return [sorted(runs, key=lambda run: int(run.summary["seed"]))]
 
 
+def by_protocol(entry: Entry) -> dict[str, list[Evaluation]]:
+    """Return what was measured of a row, by the name and hash of the protocol."""
+    found: dict[str, list[Evaluation]] = {}
+    for evaluation in entry.evaluations:
+        protocol = evaluation.protocol
+        found.setdefault(f"{protocol.get('name')} {protocol.get('sha256')}", []).append(evaluation)
+    return found
+
+
 def variants(entry: Entry, measured: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
     """Split what was measured of a row with one protocol by what makes no seeds of one another.
 
@@ -164,18 +176,13 @@ def variants(entry: Entry, measured: Sequence[Evaluation]) -> list[tuple[str, li
         way = {"checkpoint": Path(evaluation.checkpoint).stem, **evaluation.how}
         found.setdefault(tuple(sorted(way.items())), {})[evaluation.checkpoint] = evaluation
     ways = [dict(way) for way in found]
-    names = [name for name in ("checkpoint", "condition") if any(name in way for way in ways)]
-    names += sorted({name for way in ways for name in way} - set(names))
+    names = sorted({name for way in ways for name in way}, key=lambda name: (name not in SAID, name))
     telling = [name for name in names if len({way.get(name) for way in ways}) > 1]
-    labels = [[_said(name, way[name]) for name in telling if name in way] for way in ways]
+    labels = [[SAID.get(name, f"{name} {{}}").format(way[name]) for name in telling if name in way] for way in ways]
     return [
         (", ".join([entry.label, *label]), list(alike.values()))
         for label, alike in zip(labels, found.values(), strict=True)
     ]
-
-
-def _said(name: str, value: str) -> str:
-    return {"checkpoint": value, "condition": f"by {value}"}.get(name, f"{name} {value}")
 
 
 def _is_of(evaluation: Evaluation, run: RunRecord) -> bool:

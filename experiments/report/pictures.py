@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from callbacks.stylization_grid import LAYOUT
-from experiments.report.entries import Entry, variants
+from experiments.report.entries import Entry, by_protocol, variants
 from experiments.report.painted import read_painted
 from experiments.report.records import Evaluation
 from lightning_modules.errors import ImpastoError
@@ -110,10 +110,7 @@ def _given(cells: Sequence[tuple[str, Image.Image]]) -> list[Shot]:
 
 def _first_of_each(entry: Entry) -> list[tuple[str, Evaluation]]:
     """Return one evaluation, that of the first seed, for each protocol and way to paint, with its label."""
-    protocols: dict[str, list[Evaluation]] = {}
-    for evaluation in entry.evaluations:
-        protocols.setdefault(str(evaluation.protocol.get("sha256")), []).append(evaluation)
-    return [(label, alike[0]) for own in protocols.values() for label, alike in variants(entry, own)]
+    return [(label, alike[0]) for own in by_protocol(entry).values() for label, alike in variants(entry, own)]
 
 
 Cells = list[tuple[str, Image.Image]]

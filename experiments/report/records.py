@@ -238,8 +238,8 @@ def _read_evaluation(path: Path) -> Evaluation:
 
 
 def _how(settings: Mapping[str, Any]) -> dict[str, str]:
-    controls = {str(name): f"{value}" for name, value in settings.get("controls", {}).items()}
-    return {"condition": str(settings["condition"])} | controls if "condition" in settings else controls
+    said = {name: settings[name] for name in ("condition",) if name in settings} | settings.get("controls", {})
+    return {str(name): str(value) for name, value in said.items()}
 
 
 def _measurement(value: Mapping[str, Any]) -> Measurement:
