@@ -7,6 +7,7 @@ different runs are one row where content, region, style and words are the same.
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -114,9 +115,10 @@ def _first_of_each(entry: Entry) -> list[tuple[str, Evaluation]]:
 
 
 Cells = list[tuple[str, Image.Image]]
+Row = tuple[str, Cells, Cells, str]
 
 
-def read_grid(path: Path) -> tuple[Image.Image, list[tuple[str, Cells, Cells, str]]]:
+def read_grid(path: Path) -> tuple[Image.Image, list[Row]]:
     """Read a grid and cut it into its pictures.
 
     Returns:
@@ -131,13 +133,23 @@ def read_grid(path: Path) -> tuple[Image.Image, list[tuple[str, Cells, Cells, st
             text = getattr(opened, "text", {}).get(LAYOUT)
             sheet = opened.convert("RGB")
         layout = json.loads(text) if text else {"columns": {}, "rows": []}
-        return sheet, [_cut(sheet, layout["columns"], row) for row in layout["rows"]]
+        return sheet, _told_apart([_cut(sheet, layout["columns"], row) for row in layout["rows"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise ImpastoError(f"{path} is damaged or breaks off ({reason}): move it away.") from error
 
 
-def _cut(sheet: Image.Image, titles: Mapping[str, str], row: Mapping[str, object]) -> tuple[str, Cells, Cells, str]:
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """Number rows of one grid whose keys are the same: a second drawing of some words stands beside others' second."""
+    seen: Counter[str] = Counter()
+    numbered: list[Row] = []
+    for key, given, painted, prompt in rows:
+        seen[key] += 1
+        numbered.append((f"{key}-{seen[key]}", given, painted, prompt))
+    return numbered
+
+
+def _cut(sheet: Image.Image, titles: Mapping[str, str], row: Mapping[str, object]) -> Row:
     boxes = row["boxes"]
     if not isinstance(boxes, dict):
         raise TypeError("no boxes")

@@ -49,6 +49,14 @@ def test_what_several_painted_stands_side_by_side(tmp_path):
     assert sorted(len(block.pairs) for block in alone) == [1, 2]  # another style, or other words, is another row
 
 
+def test_what_is_drawn_twice_from_the_same_words_stands_in_two_rows(tmp_path):
+    one = entry(tmp_path, "one", [(10, 20, 30, "p"), (10, 20, 33, "p")])
+    other = entry(tmp_path, "other", [(10, 20, 31, "p"), (10, 20, 34, "p")])
+    (block,) = make_gallery([one, other]).blocks
+    drawn = [[grey(shot) for shot in pair.painted] for pair in block.pairs]
+    assert [pytest.approx(row, abs=1) for row in drawn] == [[30, 31], [33, 34]]
+
+
 def test_a_grid_that_does_not_say_where_its_pictures_are_is_shown_whole(tmp_path):
     gallery = make_gallery([entry(tmp_path, "old", [(1, 2, 3, "p")], laid_out=False)])
     assert not gallery.blocks
