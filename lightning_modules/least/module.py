@@ -122,7 +122,7 @@ class LEAST(StyleTransferModule):
         self.clip_model = clip_model
         self.in_half, self.antialias, self.compiled = precision == "bfloat16", antialias, compile
         self.begin = begin
-        self.network = StyleUNet(jobs_per_device)
+        self.network = StyleUNet(jobs_per_device, padding=canvas.padding)
         self.plateau = Plateau(jobs_per_device)
         self.gallery = Gallery()
         self.clip_encoder: CLIPEncoder | None = None
@@ -193,7 +193,7 @@ class LEAST(StyleTransferModule):
         return state.fn == TrainerFn.FITTING and state.status == TrainerStatus.RUNNING
 
     def _fit(self, order: Order, controls: Mapping[str, Any]) -> list[Tensor]:
-        network = StyleUNet(len(order)).to(order.content)
+        network = StyleUNet(len(order), padding=self.plan.canvas.padding).to(order.content)
         self._compile(network)
         optimizer = self.make_optimizer(network.parameters())
         return fit(self.fitting, network, optimizer, order, controls, self.on_iteration)

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.networks.mirrored_decoder import reflected
+
+Padding = Literal["zeros", "reflect"]
 STRIDE = 8
 """Sides are multiples of this: the U-Net halves them three times."""
 
@@ -21,21 +24,27 @@ class StackedConv2d(nn.Module):
         outputs: Channels of its result.
         kernel: Side of the kernel.
         stride: Step in pixels.
+        padding: What is beyond the borders.
     """
 
-    def __init__(self, jobs: int, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, jobs: int, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: Padding = "zeros"
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(jobs, outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(jobs, outputs))
         self.stride = stride
-        self.padding = (kernel - 1) // 2
+        self.beyond = (kernel - 1) // 2
+        self.reflects = padding == "reflect"
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(n, inputs, H, W)`` with the first n kernels, ``n <= N``."""
         jobs, channels, height, width = x.shape
         weight, bias = self.weight[:jobs].flatten(0, 1), self.bias[:jobs].flatten()
-        joined = x.reshape(1, jobs * channels, height, width)
-        out = F.conv2d(joined, weight, bias, self.stride, self.padding, groups=jobs)
+        joined, zeros = x.reshape(1, jobs * channels, height, width), self.beyond
+        if self.reflects and self.beyond:
+            joined, zeros = reflected(joined, self.beyond), 0
+        out = F.conv2d(joined, weight, bias, self.stride, zeros, groups=jobs)
         return out.view(jobs, -1, *out.shape[-2:])
 
     @torch.no_grad()
@@ -53,12 +62,13 @@ class Residual(nn.Module):
         jobs: N.
         inputs: Channels.
         outputs: Channels.
+        padding: What is beyond the borders.
     """
 
-    def __init__(self, jobs: int, inputs: int, outputs: int) -> None:
+    def __init__(self, jobs: int, inputs: int, outputs: int, padding: Padding = "zeros") -> None:
         super().__init__()
-        self.first = StackedConv2d(jobs, inputs, outputs, 3)
-        self.second = StackedConv2d(jobs, outputs, outputs, 3)
+        self.first = StackedConv2d(jobs, inputs, outputs, 3, padding=padding)
+        self.second = StackedConv2d(jobs, outputs, outputs, 3, padding=padding)
         self.beside = StackedConv2d(jobs, inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,24 +83,26 @@ class StyleUNet(nn.Module):
     Args:
         jobs: N.
         width: g, channels at full size.
+        padding: What is beyond the borders. Zeros are the public code's; a network that sees them learns them, and
+            paints a frame wherever a region reaches the border.
 
     Source: LEAST, section 4 ("3 downsample and 3 upsample layers, with channel dimensions of 16, 32, 64"); blocks,
         kernels and skips as in CLIPstyler's network, which the public code uses unchanged.
     """
 
-    def __init__(self, jobs: int = 1, width: int = 16) -> None:
+    def __init__(self, jobs: int = 1, width: int = 16, padding: Padding = "zeros") -> None:
         super().__init__()
         self.jobs = jobs
         widths = (width, 2 * width, 4 * width)
         self.first = StackedConv2d(jobs, 3, width, 1)
-        self.entry = Residual(jobs, width, width)
+        self.entry = Residual(jobs, width, width, padding)
         before = (width, *widths[:-1])
-        self.down = nn.ModuleList(Residual(jobs, i, o) for i, o in zip(before, widths, strict=True))
-        self.halve = nn.ModuleList(StackedConv2d(jobs, o, o, 4, 2) for o in widths)
-        self.middle = Residual(jobs, widths[-1], 2 * widths[-1])
+        self.down = nn.ModuleList(Residual(jobs, i, o, padding) for i, o in zip(before, widths, strict=True))
+        self.halve = nn.ModuleList(StackedConv2d(jobs, o, o, 4, 2, padding) for o in widths)
+        self.middle = Residual(jobs, widths[-1], 2 * widths[-1], padding)
         below = (*widths[1:], 2 * widths[-1])
-        self.up = nn.ModuleList(Residual(jobs, i + o, o) for i, o in zip(below, widths, strict=True))
-        self.exit = Residual(jobs, 2 * width, width)
+        self.up = nn.ModuleList(Residual(jobs, i + o, o, padding) for i, o in zip(below, widths, strict=True))
+        self.exit = Residual(jobs, 2 * width, width, padding)
         self.last = StackedConv2d(jobs, width, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:

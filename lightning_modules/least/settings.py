@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.least.networks import STRIDE
+from lightning_modules.least.networks import STRIDE, Padding
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Canvas:
         solid: A pixel belongs to the region's box where the mask is at least this share of its greatest value.
         repaint: Longest side at which a fitted network paints the picture that is kept, in pixels, if the picture is
             as large; 0 enlarges the canvas instead.
+        padding: What the network sees beyond the canvas, which is often the picture's own border.
     """
 
     size: int = 512
@@ -45,6 +46,7 @@ class Canvas:
     mask_resize: Literal["bilinear", "bicubic"] = "bilinear"
     solid: float = 0.5
     repaint: int = 0
+    padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
         """Refuse what the network cannot halve three times.

@@ -142,3 +142,20 @@ def test_settings_that_do_not_fit_are_one_sentence(small):
     for wrong in ({"templates": "none"}, {"templates": ["a painting"]}, {"jobs_per_device": 0}):
         with pytest.raises(ImpastoError):
             small(**wrong)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+def test_every_network_sees_beyond_the_canvas_what_its_settings_say(small, pictures, padding):
+    model = small(canvas=Canvas(size=32, padding=padding))
+    model.load_loss_networks()
+    networks, original = [model.network], model.fitting.painting
+
+    def painting(network, jobs, job):
+        networks.append(network)
+        return original(network, jobs, job)
+
+    model.fitting.painting = painting
+    model.stylize(pictures(), prompt="cubism")
+    assert len(networks) == 2
+    for network in networks:
+        assert {layer.reflects for layer in network.layers() if layer.beyond} == {padding == "reflect"}

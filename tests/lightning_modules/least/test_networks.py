@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from lightning_modules.least.networks import StackedConv2d, StyleUNet
 
@@ -51,9 +52,23 @@ def test_a_start_is_torchs_own_and_its_seeds():
         assert not torch.equal(a[0], b[0])
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (4, 2)])
+def test_a_layer_is_torchs_own_convolution(padding, kernel, stride):
+    layer = StackedConv2d(2, 3, 5, kernel, stride, padding).double()
+    for job in range(2):
+        layer.start(job, torch.Generator().manual_seed(job))
+    content = pictures(2, 3, 16, 24)
+    for job in range(2):
+        own = nn.Conv2d(3, 5, kernel, stride, (kernel - 1) // 2, padding_mode=padding).double()
+        own.load_state_dict({"weight": layer.weight[job], "bias": layer.bias[job]})
+        assert torch.allclose(layer(content)[job], own(content[job]), atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
 @pytest.mark.parametrize("size", [(16, 16), (24, 40)])
-def test_sides_are_multiples_of_eight(size):
-    network = StyleUNet(1)
+def test_sides_are_multiples_of_eight(size, padding):
+    network = StyleUNet(1, padding=padding)
     network.start([0])
     assert network(torch.rand(1, 3, *size)).shape == (1, 3, *size)
     with pytest.raises(RuntimeError):
