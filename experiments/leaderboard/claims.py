@@ -108,8 +108,8 @@ def ask(claims: Sequence[Claim], records: Mapping[str, Sequence[Record]]) -> lis
 
 
 def summed_up(answers: Sequence[Answer]) -> str:
-    """Return what all measured lines of one claim say together: their common verdict, or in how many it is which."""
-    counts = Counter(answer.verdict for answer in answers if answer.verdict != "not measured")
+    """Return what all lines of one claim say together: their common verdict, or in how many it is which."""
+    counts = Counter(answer.verdict for answer in answers)
     if len(counts) < 2:
         return next(iter(counts), "not measured")
     return ", ".join(f"{verdict} in {count} of {counts.total()}" for verdict, count in counts.most_common())

@@ -81,6 +81,7 @@ def test_a_wrong_claim_is_one_sentence(change, sentence):
 def test_a_claim_is_summed_up_as_what_all_lines_say_or_how_many_say_what():
     surely, hardly = Difference(1, 0.5, 1.5), Difference(1, -0.5, 2.5)
     lines = [Answer(claim(), "b", "m", each) for each in (surely, hardly, surely, None)]
-    assert summed_up(lines) == "holds in 2 of 3, undecided in 1 of 3"
-    assert summed_up([lines[0], lines[3]]) == "holds"
+    assert summed_up(lines) == "holds in 2 of 4, undecided in 1 of 4, not measured in 1 of 4"
+    assert summed_up([lines[0], lines[2]]) == "holds"
+    assert summed_up([lines[0], lines[3]]) == "holds in 1 of 2, not measured in 1 of 2"
     assert summed_up(lines[3:]) == "not measured"
