@@ -6,10 +6,11 @@ python -m benchmarks.least --size 64 --patches 2 --pairs 1        # a trial
 The literal iteration crops, warps and resizes one patch after the other, lets gradients run into CLIP's weights, and
 passes pictures through VGG and CLIP whose features nobody uses, as the notebook does, in networks as torchvision and
 open_clip build them. `exact` computes the same losses of the same patches, which are printed side by side; `fast` is
-experiments/least/fast.yaml, half the patches and VGG on a crop of half the side, in float32; `half` is the same in the
-bfloat16 that the file asks for, which some processors multiply faster and some slower. Each takes part in every round,
-so that whatever else the machine does hits all alike: a ratio is the median of the rounds'. The first call of each,
-whose memory is measured, does not count in time. On a CPU the time is that of all threads.
+experiments/least/fast.yaml, half the patches, VGG on a crop of half the side and reflections beyond the canvas, in
+float32; `half` is the same in the bfloat16 that the file asks for, which some processors multiply faster and some
+slower. Each takes part in every round, so that whatever else the machine does hits all alike: a ratio is the median of
+the rounds'. The first call of each, whose memory is measured, does not count in time. On a CPU the time is that of all
+threads.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from benchmarks.results import write_json
 from lightning_modules.least.fitting import Fitting, Plan
 from lightning_modules.least.jobs import Jobs, Order
 from lightning_modules.least.lens import Lens
-from lightning_modules.least.networks import StyleUNet
+from lightning_modules.least.networks import Padding, StyleUNet
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Structure
 from lightning_modules.weights import WeightsSource, load_clip, load_vgg
 
@@ -54,6 +55,7 @@ def faster(plan: Plan) -> Plan:
     patches, structure = plan.patches, plan.structure
     return replace(
         plan,
+        canvas=replace(plan.canvas, padding="reflect"),
         patches=replace(patches, count=max(1, patches.count // 2)),
         structure=replace(structure, size=structure.size // 2),
     )
@@ -101,7 +103,7 @@ def ours(exact: Fitting, jobs: Jobs, asked: Order) -> dict[str, Callable[[int], 
     fast = Fitting(exact.lens, faster(exact.plan))
     halved = Fitting(exact.lens._replace(half=True), fast.plan)
     fewer = fast.prepare(asked)
-    first, second, third = (Fast(fitting, _network(jobs)) for fitting in (exact, fast, halved))
+    first, second, third = (Fast(each, _network(jobs, each.plan.canvas.padding)) for each in (exact, fast, halved))
     return {
         "exact": lambda iteration: first(jobs, iteration),
         "fast": lambda iteration: second(fewer, iteration),
@@ -109,8 +111,8 @@ def ours(exact: Fitting, jobs: Jobs, asked: Order) -> dict[str, Callable[[int], 
     }
 
 
-def _network(jobs: Jobs) -> StyleUNet:
-    made = StyleUNet(1)
+def _network(jobs: Jobs, padding: Padding = "zeros") -> StyleUNet:
+    made = StyleUNet(1, padding=padding)
     made.start([0])
     return made.to(jobs.seen.device)
 
