@@ -28,8 +28,9 @@ from benchmarks.results import write_json
 from lightning_modules.least.fitting import Fitting, Plan
 from lightning_modules.least.jobs import Jobs, Order
 from lightning_modules.least.lens import Lens
-from lightning_modules.least.networks import Padding, StyleUNet
+from lightning_modules.least.networks import StyleUNet
 from lightning_modules.least.settings import Canvas, LossWeights, Patches, Structure
+from lightning_modules.networks.padding import Padding
 from lightning_modules.weights import WeightsSource, load_clip, load_vgg
 
 Losses = dict[str, Tensor]

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.networks.mirrored_decoder import reflected
+from lightning_modules.networks.padding import Padding, reflected
 
-Padding = Literal["zeros", "reflect"]
 STRIDE = 8
 """Sides are multiples of this: the U-Net halves them three times."""
 

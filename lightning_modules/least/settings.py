@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lightning_modules.errors import ImpastoError
-from lightning_modules.least.networks import STRIDE, Padding
+from lightning_modules.least.networks import STRIDE
+from lightning_modules.networks.padding import Padding
 
 
 @dataclass(frozen=True)

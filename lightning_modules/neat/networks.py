@@ -12,7 +12,8 @@ from lightning_modules.losses.precision import at_least_float32, without_autocas
 from lightning_modules.losses.statistics import channel_statistics
 from lightning_modules.networks.attention import as_maps, attend, tokens
 from lightning_modules.networks.attention_generator import AttentionTransform, Keys
-from lightning_modules.networks.mirrored_decoder import ReflectConv, reflected
+from lightning_modules.networks.mirrored_decoder import ReflectConv
+from lightning_modules.networks.padding import reflected
 from lightning_modules.networks.tiling import in_tiles
 
 DEEP = ("relu4_1", "relu5_1")

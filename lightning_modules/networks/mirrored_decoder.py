@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_modules.losses.statistics import normalize_channels
 from lightning_modules.networks.decoder_layer import DecoderLayer
+from lightning_modules.networks.padding import reflected
 from lightning_modules.networks.tiled_encoder import ShallowMap
 from lightning_modules.networks.tiled_layer import layer_in_tiles
 from lightning_modules.networks.tiling import Computed, Source, Window, in_tiles
@@ -269,12 +270,6 @@ class TexturedDecoder(SkippingDecoder):
 def _tile_of(source: Source, features: Tensor, tile: int) -> int:
     """Return the side of a tile in positions of a map, given that in pixels and the map of relu4_1."""
     return max(1, tile * source.shape[-2] // (CELL * features.shape[-2]))
-
-
-def reflected(maps: Tensor, by: int) -> Tensor:
-    """Continue maps ``(B, C, H, W)`` by ``by`` rows and columns on every side."""
-    mode = "reflect" if min(maps.shape[-2:]) > by else "replicate"  # one pixel has nothing to reflect
-    return F.pad(maps, (by, by, by, by), mode=mode)
 
 
 def _join(maps: Tensor, skip: Tensor | None) -> Tensor:

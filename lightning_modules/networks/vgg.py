@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.networks.frozen import FrozenNetwork
+from lightning_modules.networks.padding import Padding, reflected
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,7 +34,7 @@ class VGGConfig:
 
     convs: tuple[int, ...] = (2, 2, 4, 4, 4)
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
-    padding: Literal["zeros", "reflect"] = "zeros"
+    padding: Padding = "zeros"
     pooling: Literal["max", "mean"] = "max"
     ceil_mode: bool = False
     colour_conv: bool = False
@@ -160,10 +161,7 @@ class VGGTrunk(nn.Module):
         return pool(x, 2, ceil_mode=self.config.ceil_mode)
 
     def _pad(self, x: Tensor) -> Tensor:
-        if self.config.padding == "zeros":
-            return x
-        mode = "reflect" if min(x.shape[-2:]) > 1 else "replicate"  # one pixel has nothing to reflect
-        return F.pad(x, (1, 1, 1, 1), mode=mode)
+        return x if self.config.padding == "zeros" else reflected(x, 1)
 
 
 class VGGEncoder(FrozenNetwork):
