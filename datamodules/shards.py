@@ -141,6 +141,10 @@ class ShardReader:
         self._open.move_to_end(chunk)
         return self._open[chunk]
 
+    def __del__(self) -> None:
+        for file in self._open.values():
+            file.close()  # else each warns that nobody did
+
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "index": self.index, "cache": self.cache}
 

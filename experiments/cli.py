@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import platform
+import signal
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -16,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from experiments.commands import TRAINER_COMMANDS, commands, summary
-from experiments.failures import Terminated, end_on_sigterm, explained
+from experiments.failures import Terminated, end_on_sigterm, explained, undisturbed
 from experiments.processors import share_processors
 
 FOLDER = Path(__file__).resolve().parent
@@ -32,6 +33,7 @@ def run() -> None:
     share_processors(os.environ)
     end_on_sigterm()
     status = execute(sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what ends already does so with its own status, and no traceback
     if status and "SLURM_PROCID" in os.environ:
         time.sleep(LAST_WORDS)
     sys.exit(status)
@@ -95,21 +97,28 @@ def misplaced_package() -> str:
 
 
 def _guarded(command: str, arguments: Sequence[str]) -> int:
-    # Importing lightning_modules also installs the torchvision shim; only now is it known to be ours.
-    from experiments.suggestions import CommandLineError
+    import lightning_modules  # noqa: F401  installs the torchvision shim; only now is it known to be ours
 
     if os.environ.get("IMPASTO_TRACEBACK") == "1":
         return _dispatch(command, arguments)
     try:
         return _dispatch(command, arguments)
-    except Terminated as stop:
-        return _complain(stop.sentence, stop.code)
-    except KeyboardInterrupt as stop:
-        return _complain(str(stop) or "Interrupted.", 130)
-    except CommandLineError as error:
-        return _complain(str(error), 2)
-    except Exception as error:
-        return _complain(explained(error), 1)
+    except (Terminated, KeyboardInterrupt, Exception) as end:
+        with undisturbed():
+            return _complain(*_last_words(end))
+
+
+def _last_words(end: BaseException) -> tuple[str, int]:
+    """Return a sentence about the end of a command, and the exit status that goes with it."""
+    from experiments.suggestions import CommandLineError
+
+    if isinstance(end, Terminated):
+        return end.sentence, end.code
+    if isinstance(end, KeyboardInterrupt):
+        return str(end) or "Interrupted.", 130
+    if isinstance(end, CommandLineError):
+        return str(end), 2
+    return explained(end), 1
 
 
 def _dispatch(command: str, arguments: Sequence[str]) -> int:

@@ -4,6 +4,8 @@ import errno
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -66,6 +68,16 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no SIGTERM cut off last words: torchrun sends it to the ranks that are left as soon as one is dead."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory is what is missing; an illegal access to memory is a fault of the program.
 
@@ -78,7 +90,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(MEMORY.search(str(error))))
 
 
-def explained(error: Exception) -> str:
+def explained(error: BaseException) -> str:
     """Return one sentence about a failure: what is wrong and what to do, where its kind is known.
 
     Args:

@@ -1,6 +1,8 @@
+import gc
 import json
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,16 @@ def test_few_files_stay_open(shards, monkeypatch):
     contents = Shards(shards, holdout=0).contents("train")
     assert _numbers(contents) * 2 == _numbers(contents) + _numbers(contents)
     assert len(contents.reader._open) == 2
+
+
+def test_files_are_closed_with_their_reader(shards):
+    contents = Shards(shards, holdout=0).contents("train")
+    _numbers(contents)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del contents
+        gc.collect()
+    assert not [warning for warning in caught if shards.name in str(warning.message)]
 
 
 def test_litdata_reads_the_same_folder(shards):

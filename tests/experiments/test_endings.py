@@ -200,6 +200,36 @@ def test_sigterm_ends_a_command_like_an_exception(tmp_path):
         signal.signal(signal.SIGTERM, before)
 
 
+def test_sigterm_leaves_a_failure_its_words(monkeypatch, capsys):
+    def explain(error):
+        os.kill(os.getpid(), signal.SIGTERM)  # as torchrun does when another rank has died of the same
+        return str(error)
+
+    def fail(*_):
+        raise RuntimeError("another rank is gone")
+
+    monkeypatch.setattr("experiments.cli.explained", explain)
+    monkeypatch.setattr("experiments.cli._dispatch", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    end_on_sigterm()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert execute(["fit"]) == 1
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "impasto: another rank is gone\n"
+
+
+def test_sigterm_leaves_an_exit_its_status():
+    late = "import atexit, os; atexit.register(os.kill, os.getpid(), 15)"
+    command = [sys.executable, "-c", f"{late}; from experiments.cli import run; run()", "fti"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert result.returncode == 2
+    assert result.stderr.startswith("impasto: 'fti' is not a command")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_second_sigterm_leaves_the_first_its_words():
     before = signal.getsignal(signal.SIGTERM)
     end_on_sigterm()
