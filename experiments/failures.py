@@ -4,6 +4,7 @@ import errno
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -71,6 +72,9 @@ def end_on_sigterm() -> None:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Let no SIGTERM cut off last words: torchrun sends it to the ranks that are left as soon as one is dead."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal is handled in another
+        return
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         yield

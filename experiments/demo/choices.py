@@ -75,7 +75,7 @@ def find_choices(runs: Path, profile: str = "tiny") -> list[Choice]:
     Raises:
         ImpastoError: If no method that needs no checkpoint has that profile.
     """
-    found = [path for path in runs.glob("*/*/checkpoints/*.ckpt") if path.parts[-3] != "latest"]
+    found = [path for path in runs.glob("*/*/checkpoints/*.ckpt") if path.parts[-3] != "latest" and path.is_file()]
     trained = [
         Choice(f"{path.parts[-4]}/{path.parts[-3]}, {path.stem}", path)
         for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -19,6 +19,7 @@ from experiments.demo.uploads import Limits, read_photograph, read_region
 from experiments.demo.work import Easel, Painting, Wish, check
 from experiments.failures import explained
 from lightning_modules.controls import Value
+from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import slug
 from lightning_modules.types import Watcher
 
@@ -193,8 +194,11 @@ def _wish(desk: Desk, form: Form, offers: Mapping[str, Offer], editor: Any) -> C
 def _read(desk: Desk, what: str, upload: Mapping[str, Any] | None) -> Tensor | None:
     if not upload or not upload.get("path"):
         return None
+    path = Path(upload["path"]).resolve()
+    if not path.is_relative_to(desk.outbox.resolve()):  # gradio asks that only of what has its mark
+        raise ImpastoError(f"{PICTURES[what]} was not uploaded here: upload it.")
     reader = read_region if what == "mask" else read_photograph
-    return reader(Path(upload["path"]), PICTURES[what], desk.limits)
+    return reader(path, PICTURES[what], desk.limits)
 
 
 def _layers(editor: Any, strokes: Any) -> list[Any]:

@@ -14,6 +14,8 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.files import write_atomically
 
 NAME = "journal.jsonl"
+ENDED = f".{NAME}"
+"""The journal of an evaluation that is being removed, until the next one has begun."""
 LOCK = ".lock"
 WHAT = {
     "format": "another version of Impasto",
@@ -34,6 +36,7 @@ class Journal:
     Args:
         folder: Of the evaluation.
         head: What all pictures of the folder have in common; JSON.
+        anew: Whether `start_anew` has just removed an evaluation: what else is there had its place beside that one.
 
     Attributes:
         entries: What was noted of every finished picture, by its id.
@@ -42,12 +45,14 @@ class Journal:
         ImpastoError: If the folder holds pictures of another evaluation, or something else.
     """
 
-    def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, head: Mapping[str, Any], *, anew: bool = False) -> None:
         self._path = folder / NAME
         self.entries: dict[str, dict[str, Any]] = {}
         if not self._path.is_file():
-            _refuse_strangers(folder)
+            if not anew:
+                _refuse_strangers(folder)
             write_atomically(self._path, _line(head))
+            (folder / ENDED).unlink(missing_ok=True)
             return
         lines = self._path.read_bytes().split(b"\n")
         whole = [line for line in map(_parsed, lines[:-1]) if line is not None]  # what follows the last end is broken
@@ -86,25 +91,28 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise ImpastoError(f"Another process evaluates into {folder}: wait for it, or give another --out.") from error
 
 
-def start_anew(folder: Path, results: tuple[str, ...]) -> None:
+def start_anew(folder: Path, results: tuple[str, ...]) -> bool:
     """Remove what an evaluation left in its folder, and what an earlier removal left that was stopped.
 
     Args:
         folder: Of the evaluation; where it holds none, nothing is removed.
-        results: Names of the files and folders that it writes beside the journal.
+        results: Names of the files and folders that it writes beside the journal, and of what was measured from them.
+
+    Returns:
+        Whether there was one; `Journal` then begins beside whatever else is there.
     """
-    ended = folder / f".{NAME}"
+    ended = folder / ENDED
     if (folder / NAME).is_file():
         (folder / NAME).replace(ended)  # what is stopped here is no evaluation any more
     if not ended.is_file():
-        return
+        return False
     for name in results:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    ended.unlink()
+    return True
 
 
 def _refuse_strangers(folder: Path) -> None:

@@ -20,6 +20,8 @@ from lightning_modules.paths import find_file
 
 FORMAT = 1
 PICTURES = ("content", "style", "truth", "mask")
+CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+"""What JSON lets stand in a string, and YAML does not as it is; the last range are bytes of names that are no UTF-8."""
 HEAD = """\
 # A frozen protocol of Impasto: `impasto evaluate --protocol FILE` paints and measures exactly these pairs.
 # On another machine, --content and --style say where the pictures lie; their hashes are checked.
@@ -194,7 +196,8 @@ def write_protocol(protocol: Protocol, path: Path) -> None:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in values.items() if value is not None}, ensure_ascii=False)
+    text = json.dumps({key: value for key, value in values.items() if value is not None}, ensure_ascii=False)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def is_frozen(settings: Mapping[str, Any]) -> bool:

@@ -28,10 +28,13 @@ def configs_of(args: argparse.Namespace) -> list[Path]:
 
 
 def checkpoint_identity(args: argparse.Namespace) -> dict[str, str]:
-    """Return the path of what painted, and a hash: of the checkpoint's file, or of the method's settings."""
+    """Return the path of what painted, and a hash: of the checkpoint's file, or of the method's settings.
+
+    A checkpoint's ``path`` is as it was given, perhaps a folder or a link that moves on; ``file`` is what was read.
+    """
     if args.checkpoint is not None:
-        path = find_checkpoint(args.checkpoint)
-        return {"path": str(args.checkpoint), "sha256": file_sha256(path)}
+        file = find_checkpoint(args.checkpoint).resolve()
+        return {"path": str(args.checkpoint), "file": str(file), "sha256": file_sha256(file)}
     configs = configs_of(args)
     recipe = json.dumps(recipe_of(None, configs), sort_keys=True, default=str)
     return {"path": " ".join(map(str, configs)), "sha256": hashlib.sha256(recipe.encode()).hexdigest()}

@@ -112,9 +112,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ImpastoError: If it cannot be read, or is no mapping.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a protocol may have 20,000 pairs
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a protocol may have 20,000 pairs
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one either way
+        text = path.read_text(encoding="utf-8")
+        loader = yaml.SafeLoader if r"\ud" in text else fast  # libyaml knows no names that are no UTF-8
+        found = yaml.load(text, Loader=loader)  # noqa: S506 - a safe one either way
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ImpastoError(f"The protocol {path} cannot be read ({reason}): take another copy of it.") from error

@@ -19,6 +19,10 @@ from metrics.functional.intervals import Interval, bootstrap_interval
 FORMAT = 1
 TABLE = "evaluation.json"
 ROWS = "evaluation.csv"
+PANEL = ("panel.json", "panel.csv")
+"""The independent panel's table and its word on every picture, where the leaderboard has asked it."""
+PANEL_PAIRS = "panel-pairs.csv"
+"""What it was asked."""
 COLUMNS = ("content", "style", "truth", "mask", "artist", "prompt", "clip", "frame")
 
 

@@ -24,7 +24,7 @@ from experiments.evaluation.protocol import (
 )
 from experiments.evaluation.provenance import checkpoint_identity, command_of, configs_of, device_name
 from experiments.evaluation.recipe import parse_recipe, protocol_file, read_mapping
-from experiments.evaluation.result import FORMAT, ROWS, TABLE, metrics_of, rows_of, write_result
+from experiments.evaluation.result import FORMAT, PANEL, PANEL_PAIRS, ROWS, TABLE, metrics_of, rows_of, write_result
 from experiments.evaluation.work import Work
 from experiments.painting.inference import open_any
 from experiments.progress import file_progress
@@ -34,7 +34,7 @@ from lightning_modules.errors import ImpastoError
 from metrics.catalogue import Judges, find
 
 FROZEN = "protocol.yaml"
-RESULTS = (TABLE, ROWS, FROZEN, FOLDER, PAINTED)
+RESULTS = (TABLE, ROWS, FROZEN, FOLDER, PAINTED, *PANEL, PANEL_PAIRS)
 UNMEASURED = {
     "artists": "the artist of both sets, which only a validation knows",
     "true_mask": "the masks of a grounder, which only a validation has",
@@ -86,9 +86,9 @@ def evaluate(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     judges = _judges(args, protocol)
     scorer = Scorer(names, judges, model.device)  # what cannot be had is said before anything is painted
     with alone_in(out):
-        if args.overwrite:
-            start_anew(out, RESULTS)
-        work = Work(protocol, hand, Inputs(protocol, out), _journal(out, protocol, hand, about))
+        anew = args.overwrite and start_anew(out, RESULTS)
+        journal = Journal(out, _head(protocol, hand, about), anew=anew)
+        work = Work(protocol, hand, Inputs(protocol, out), journal)
         write_protocol(protocol, out / FROZEN)
         files = _paint_and_measure(work, scorer, names)
         settings = hand.settings | {"metrics": list(names), "weights": judges.weights, "classifier": judges.classifier}
@@ -122,8 +122,9 @@ def _check_metrics(names: Sequence[str]) -> None:
             raise ImpastoError(f"{name} needs {UNMEASURED[need]}.")
 
 
-def _journal(out: Path, protocol: Protocol, hand: Hand, about: dict[str, Any]) -> Journal:
-    head = {
+def _head(protocol: Protocol, hand: Hand, about: dict[str, Any]) -> dict[str, Any]:
+    """Return what all pictures of the journal have in common."""
+    return {
         "format": FORMAT,
         "protocol": protocol.sha256(),
         "checkpoint": about["checkpoint"]["sha256"],
@@ -131,7 +132,6 @@ def _journal(out: Path, protocol: Protocol, hand: Hand, about: dict[str, Any]) -
         "device": about["device"],
         "threads": about["threads"],
     }
-    return Journal(out, head)
 
 
 def _judges(args: argparse.Namespace, protocol: Protocol) -> Judges:

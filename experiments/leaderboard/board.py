@@ -9,6 +9,7 @@ from pathlib import Path
 from experiments.evaluation.protocol import is_frozen, write_protocol
 from experiments.evaluation.recipe import protocol_file, read_mapping
 from experiments.evaluation.run import settle_protocol
+from experiments.failures import explained
 from experiments.leaderboard.contestants import Roster, Section
 from experiments.leaderboard.records import Record, read_record
 from experiments.leaderboard.units import Frozen, Place, Unit
@@ -81,9 +82,9 @@ def _noted(outcome: Outcome, unit: Unit, done: Future[Record]) -> str:
     """Note what came of a unit, and return it as a line."""
     try:
         done.result()
-    except (ImpastoError, OSError) as error:
-        outcome.failed[unit.name] = str(error)
-        return f"{unit.name}: failed: {error}"
+    except Exception as error:
+        outcome.failed[unit.name] = explained(error)
+        return f"{unit.name}: failed: {outcome.failed[unit.name]}"
     outcome.made.append(unit.name)
     return f"{unit.name}: {unit.record}"
 

@@ -102,7 +102,7 @@ class Roster:
             seeds: Of those that a contestant has; empty takes all.
 
         Raises:
-            ImpastoError: If nobody has such a name.
+            ImpastoError: If nobody has such a name, or nobody of them such a seed.
         """
         for word in only:
             if not any(word == each.key for each in self.contestants):
@@ -110,6 +110,10 @@ class Roster:
                 raise ImpastoError(f"Nobody on the leaderboard is called {word}: choose of {known}.")
         chosen = [each for each in self.contestants if not only or each.key in only]
         units = [(each, seed) for each in chosen for seed in each.seeds if not seeds or seed in seeds]
+        there = sorted({seed for each in chosen for seed in each.seeds})
+        for seed in seeds:
+            if seed not in there:
+                raise ImpastoError(f"Nobody of these has the seed {seed}: choose of {', '.join(map(str, there))}.")
         return sorted(units, key=lambda unit: unit[0].seeds.index(unit[1]))
 
 

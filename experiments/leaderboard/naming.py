@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.evaluation.result import ROWS
+from experiments.evaluation.result import PANEL, PANEL_PAIRS, ROWS
 from experiments.scoring.tables import csv_text
 from lightning_modules.files import write_atomically
-
-PANEL = ("panel.json", "panel.csv")
-"""The panel's table, and its word on every picture."""
-PAIRS = "panel-pairs.csv"
 
 
 @dataclass(frozen=True)
@@ -27,8 +23,8 @@ def whose(folder: Path) -> Path:
     """Write whose manner every picture of an evaluation should have, as `impasto score` reads it; return the file."""
     with (folder / ROWS).open(encoding="utf-8", newline="") as file:
         rows = [[row["stylized"], row["artist"]] for row in csv.DictReader(file)]
-    write_atomically(folder / PAIRS, csv_text([["stylized", "artist"], *rows]))
-    return folder / PAIRS
+    write_atomically(folder / PANEL_PAIRS, csv_text([["stylized", "artist"], *rows]))
+    return folder / PANEL_PAIRS
 
 
 def read_panel(folder: Path) -> Named:

@@ -87,9 +87,13 @@ def read_pairs(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> dict[s
     Args:
         folder: Of a finished evaluation.
         metrics: Its numbers. Those that no method can change have none of their pairs kept: nobody compares them.
+
+    Raises:
+        ImpastoError: If it has no pairs.
     """
-    with (folder / ROWS).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(folder / ROWS)
+    if not rows:
+        raise ImpastoError(f"{folder / ROWS} has no rows: run the evaluation again.")
     named = {"content": [row["content"] for row in rows], "style": [row.get("artist") or row["style"] for row in rows]}
     pairs: dict[str, list[Any]] = {unit: _numbered(names) for unit, names in named.items()}
     compared = [key for key, metric in metrics.items() if metric["better"] != "none" and key in rows[0]]
@@ -106,14 +110,17 @@ def read_samples(run: Path, keys: Iterable[str]) -> dict[str, list[Any]]:
     Returns:
         Every sample has a ``content`` of its own; empty where the run has no such table.
     """
-    table = run / SAMPLES
-    if not table.is_file():
+    rows = _rows(run / SAMPLES) if (run / SAMPLES).is_file() else []
+    if not rows:
         return {}
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     columns = {key: key.removeprefix("val/") for key in keys}
     pairs: dict[str, list[Any]] = {"content": _numbered([row["index"] for row in rows])}
     return pairs | {key: [_rounded(row[c] or "") for row in rows] for key, c in columns.items() if c in rows[0]}
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def metrics_of_run(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

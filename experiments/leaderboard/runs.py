@@ -131,6 +131,6 @@ def _read(path: Path, parse: Any, damage: type[Exception]) -> dict[str, Any] | N
     """Return what a file says; None where it is missing or damaged: then it is no run to build on."""
     try:
         said = parse(path.read_text(encoding="utf-8"))
-    except (OSError, damage):
+    except (OSError, UnicodeDecodeError, damage):
         return None
     return said if isinstance(said, dict) else None

@@ -27,7 +27,8 @@ class Difference:
 
     Attributes:
         mean: Of the first minus the second.
-        low: Lower end of its interval; None where a training has one seed, so that nobody knows how seeds differ.
+        low: Lower end of its interval; None where nobody knows it: a training has one seed, so how seeds differ is
+            unknown, or neither seeds nor pairs have been drawn.
         high: Upper end.
     """
 
@@ -74,10 +75,10 @@ def over_seeds(records: Sequence[Record], key: str) -> Measurement | None:
 
 
 def difference(first: Sequence[Record], second: Sequence[Record], key: str) -> Difference | None:
-    """Return how far one contestant is above another, on the pairs that both painted.
+    """Return how far one contestant is above another, on the pairs that have a value of both.
 
     A pair's content and style move both alike, so the bootstrap draws the pairs' differences; Welch's interval of the
-    seeds' means is added as in `over_seeds`.
+    seeds' means is added as in `over_seeds`. A metric of sets whose evaluation drew nothing has that one alone.
 
     Args:
         first: Records of one contestant.
@@ -91,12 +92,16 @@ def difference(first: Sequence[Record], second: Sequence[Record], key: str) -> D
     if not all(sides):
         return None
     means = [[float(record.metrics[key]["mean"]) for record in side] for side in sides]
+    gaps = _gaps(sides, key)
     middle = statistics.fmean(means[0]) - statistics.fmean(means[1])
+    if gaps is not None and gaps.isnan().any():
+        middle = float(gaps.nanmean())  # a mean of other pairs would compare what was painted with something else
     if any(len(side) < 2 and side[0].about.get("training") is not None for side in sides):
         return Difference(middle, None, None)
-    parts = [_symmetrical(_welch(means)), _paired(sides, key, middle)]
-    reach = _added([part for part in parts if part is not None]) or (0.0, 0.0)
-    return Difference(middle, middle - reach[0], middle + reach[1])
+    pairs = _own(sides, key) if gaps is None else _around(middle, _bootstrap(gaps, sides[0][0]))
+    seeds = _symmetrical(_welch(means)) if any(len(side) > 1 for side in means) else None
+    reach = _added([part for part in (seeds, pairs) if part is not None])
+    return Difference(middle, None, None) if reach is None else Difference(middle, middle - reach[0], middle + reach[1])
 
 
 def values_of(records: Sequence[Record], key: str) -> Tensor | None:
@@ -123,11 +128,16 @@ def _pairs(records: Sequence[Record], key: str, mean: float) -> Reaches | None:
     )
 
 
-def _paired(sides: Sequence[Sequence[Record]], key: str, middle: float) -> Reaches | None:
-    """Return the reaches of the difference over pairs; of a metric of sets both sides' own, as if independent."""
+def _gaps(sides: Sequence[Sequence[Record]], key: str) -> Tensor | None:
+    """Return how far the first is above the second on every pair, ``(pairs,)``; None of a metric of sets."""
     first, second = (values_of(side, key) for side in sides)
-    if first is not None and second is not None and len(first) == len(second):
-        return _around(middle, _bootstrap(first - second, sides[0][0]))
+    if first is None or second is None or len(first) != len(second):
+        return None
+    return first - second
+
+
+def _own(sides: Sequence[Sequence[Record]], key: str) -> Reaches | None:
+    """Return the reaches of a difference from both sides' own, as if they were independent."""
     own = [_pairs(side, key, statistics.fmean(float(r.metrics[key]["mean"]) for r in side)) for side in sides]
     if own[0] is None or own[1] is None:
         return None

@@ -12,9 +12,9 @@ from filelock import FileLock
 
 from experiments.evaluation.protocol import Protocol
 from experiments.evaluation.provenance import checkpoint_identity
-from experiments.evaluation.result import TABLE, read_result
+from experiments.evaluation.result import PANEL, TABLE, read_result
 from experiments.leaderboard.contestants import Contestant, Section
-from experiments.leaderboard.naming import PANEL, read_panel, whose
+from experiments.leaderboard.naming import read_panel, whose
 from experiments.leaderboard.records import (
     Record,
     metrics_of_run,
@@ -206,9 +206,13 @@ class Unit:
             return False
 
     def _new_folder(self, made: Made | None, frozen: Frozen) -> Path:
-        """Return where an evaluation goes: protocols, and what a method is given, have folders of their own."""
+        """Return where an evaluation goes: protocols, and what a method is given, have folders of their own.
+
+        So has every state of what paints without a run; a run's checkpoint lies in the run's folder already.
+        """
         root = made.folder / "evaluation" if made else self.place.runs / "leaderboard" / self.contestant.key
-        parts = ["leaderboard", frozen.protocol.sha256()[:8], self.contestant.condition]
+        painter = None if made else self._painted_by(None)[:8]
+        parts = ["leaderboard", frozen.protocol.sha256()[:8], self.contestant.condition, painter]
         return root / "-".join(part for part in parts if part)
 
     def _checkpoint(self, made: Made | None) -> Path | None:

@@ -173,8 +173,11 @@ def variants(entry: Entry, measured: Sequence[Evaluation]) -> list[tuple[str, li
     """
     found: dict[tuple[tuple[str, str], ...], dict[str, Evaluation]] = {}
     for evaluation in measured:
-        way = {"checkpoint": Path(evaluation.checkpoint).stem, **evaluation.how}
-        found.setdefault(tuple(sorted(way.items())), {})[evaluation.checkpoint] = evaluation
+        way = {"checkpoint": evaluation.weights.stem, **evaluation.how}
+        alike = found.setdefault(tuple(sorted(way.items())), {})
+        known = alike.setdefault(evaluation.painter, evaluation)
+        if known.finished <= evaluation.finished:
+            alike[evaluation.painter] = evaluation
     ways = [dict(way) for way in found]
     names = sorted({name for way in ways for name in way}, key=lambda name: (name not in SAID, name))
     telling = [name for name in names if len({way.get(name) for way in ways}) > 1]
@@ -186,11 +189,12 @@ def variants(entry: Entry, measured: Sequence[Evaluation]) -> list[tuple[str, li
 
 
 def _is_of(evaluation: Evaluation, run: RunRecord) -> bool:
-    return Path(run.place) in Path(evaluation.checkpoint).resolve().parents
+    place, weights = Path(run.place), evaluation.weights.resolve()
+    return place == weights or place in weights.parents
 
 
 def _same_checkpoint(entry: Entry, evaluation: Evaluation) -> bool:
-    return any(each.checkpoint == evaluation.checkpoint for each in entry.evaluations) and not entry.runs
+    return any(each.painter == evaluation.painter for each in entry.evaluations) and not entry.runs
 
 
 def _name(entries: Sequence[Entry]) -> None:
@@ -211,5 +215,5 @@ def _name(entries: Sequence[Entry]) -> None:
 
 def _own_name(entry: Entry) -> str:
     if not entry.runs:
-        return Path(entry.evaluations[0].checkpoint).stem
+        return entry.evaluations[0].weights.stem
     return entry.runs[0].name if len(entry.runs) == 1 else f"{entry.runs[0].name} and {len(entry.runs) - 1} more"

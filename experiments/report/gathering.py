@@ -41,13 +41,17 @@ def gather(places: Sequence[str], downloads: Path, api: Any = None) -> Gathered:
         if place.startswith(ONLINE):
             _try(gathered, partial(_read_server, place.removeprefix(ONLINE), gathered, downloads, api))
             continue
-        for folder in _folders(Path(place)):
-            if str(folder.resolve()) not in seen:
-                seen.add(str(folder.resolve()))
-                _try(gathered, partial(_read, folder, gathered))
+        _try(gathered, partial(_read_all, Path(place), gathered, seen))
     told = {evaluation.place for run in gathered.runs for evaluation in run.evaluations}
     gathered.evaluations = [evaluation for evaluation in gathered.evaluations if evaluation.place not in told]
     return gathered
+
+
+def _read_all(place: Path, gathered: Gathered, seen: set[str]) -> None:
+    for folder in _folders(place):
+        if str(folder.resolve()) not in seen:
+            seen.add(str(folder.resolve()))
+            _try(gathered, partial(_read, folder, gathered))
 
 
 def _try(gathered: Gathered, read: Callable[[], None]) -> None:
@@ -79,9 +83,15 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_any(folder: Path) -> bool:
-    return (
-        is_run(folder) or (folder / EVALUATION).is_file() or find_log(folder) is not None or folder.suffix == ".wandb"
-    )
+    try:
+        return (
+            is_run(folder)
+            or (folder / EVALUATION).is_file()
+            or find_log(folder) is not None
+            or folder.suffix == ".wandb"
+        )
+    except PermissionError:
+        return True  # reading it says so, and the next one is looked at
 
 
 def _read_server(address: str, gathered: Gathered, downloads: Path, api: Any) -> None:

@@ -29,13 +29,19 @@ class Painted:
 
 
 def read_painted(evaluation: Evaluation) -> list[Painted]:
-    """Return pairs of an evaluation, spread over it; those whose pictures are not there are left out."""
+    """Return pairs of an evaluation, spread over it; those whose pictures are not there are left out.
+
+    A table that is damaged shows none: its numbers are in another file.
+    """
     folder = Path(evaluation.place)
     table = folder / ROWS
     if not table.is_file():
         return []
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        return []
     protocol = f"{evaluation.protocol.get('name')} {evaluation.protocol.get('sha256')}"
     found = [_read(row, folder, protocol) for row in spread(rows, PAIRS)]
     return [pair for pair in found if pair is not None]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class Evaluation:
 
     Attributes:
         method: Name of the method.
-        checkpoint: Path of the file that was measured.
+        checkpoint: Path of what was measured, as it was given.
         protocol: What the protocol file says: ``name``, ``sha256``, ``n``, ``seed``, ``estimator``.
         metrics: Key to measurement.
         better: Key to ``higher``, ``lower`` or ``none``.
@@ -61,6 +62,9 @@ class Evaluation:
         command: What repeats it.
         place: The folder.
         how: How it painted: the ``condition`` and every inference control, as far as it says so.
+        file: The checkpoint's file, wherever ``checkpoint`` leads today; empty where there is none.
+        sha256: Of that file, or of the method's settings.
+        finished: When, in ISO 8601 and UTC.
     """
 
     method: str
@@ -74,6 +78,19 @@ class Evaluation:
     command: str
     place: str
     how: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+    sha256: str = ""
+    finished: str = ""
+
+    @property
+    def painter(self) -> str:
+        """Return what tells checkpoints apart, however they were named."""
+        return self.sha256 or self.checkpoint
+
+    @property
+    def weights(self) -> Path:
+        """Return the checkpoint's file, as far as it is known."""
+        return Path(self.file or self.checkpoint)
 
 
 @dataclass
@@ -185,9 +202,14 @@ def checked_summary(summary: Any) -> dict[str, Any]:
 
     Raises:
         TypeError: If it has no method, or a part is something else.
+        ValueError: If a part is no number that can be counted with.
     """
     if not isinstance(summary, dict) or not isinstance(summary.get("method"), str):
         raise TypeError("no method")
+    if summary.get("seed") is not None:
+        summary["seed"] = int(summary["seed"])
+    if not math.isfinite(summary.get("seconds") or 0):
+        raise ValueError(f"seconds are {summary['seconds']}")
     summary["metrics"] = {str(name): float(value) for name, value in summary.get("metrics", {}).items()}
     return {"iterations": 0, "device": "unknown", **summary}
 
@@ -234,6 +256,9 @@ def _read_evaluation(path: Path) -> Evaluation:
         command=str(said.get("command", "")),
         place=str(path.parent),
         how=_how(said.get("settings", {})),
+        file=str(said["checkpoint"].get("file", "")),
+        sha256=str(said["checkpoint"].get("sha256", "")),
+        finished=str(said.get("finished", "")),
     )
 
 

@@ -149,12 +149,15 @@ class Scorer:
                 if need != "styles":
                     require(pairs, need, name)
         wanted = {picture for fields in self._pairs.inputs.values() for picture in fields}
-        for number, pair in enumerate(pairs):
+        rows: dict[int, dict[str, float]] = {}
+        for number in self._order(pairs):
+            pair = pairs[number]
             with _naming(pair.stylized):
                 self._pairs.update(index=torch.tensor([number]), **self._fields(pair, wanted))
-                self.rows.append({key: float(value) for key, value in self._pairs.sample_values().items()})
+                rows[number] = {key: float(value) for key, value in self._pairs.sample_values().items()}
                 self._add_to_sets(number, pair)
             advance()
+        self.rows += [rows[number] for number in range(len(pairs))]
 
     def add_styles(self, styles: Sequence[Path], advance: Callable[[], None]) -> None:
         """Add the reference set of the metrics that compare sets, every picture once, from the disk's cache if there.
@@ -192,6 +195,13 @@ class Scorer:
         clips = {self._pairs.key(name): metric for name, metric in self._pairs.metrics.items()}
         found = {key: metric.resampled() for key, metric in (sets | clips).items()}
         return {key: values for key, values in found.items() if values is not None}
+
+    def _order(self, pairs: Sequence[Pair]) -> Sequence[int]:
+        """Return the numbers of the pairs as they are measured: clips frame after frame, however they are listed."""
+        numbers = range(len(pairs))
+        if not any("clip" in needs for needs in self._needs.values()):
+            return numbers
+        return sorted(numbers, key=lambda number: (str(pairs[number].clip), pairs[number].frame or 0))
 
     def _fields(self, pair: Pair, wanted: set[str]) -> dict[str, Any]:
         pictures = {kind: getattr(pair, kind) for kind in ("stylized", "content", "style", "truth") if kind in wanted}

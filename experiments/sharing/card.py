@@ -94,7 +94,8 @@ def _figures(facts: Mapping[str, Any]) -> list[str]:
     metrics, conventions = facts.get("metrics") or {}, facts.get("conventions") or {}
     if not metrics:
         return []
-    rows = [f"| `{key}` | {value:.4g} | {conventions.get(key, '')} |" for key, value in metrics.items()]
+    said = {key: conventions.get(key, "").replace("|", "\\|") for key in metrics}
+    rows = [f"| `{key}` | {value:.4g} | {said[key]} |" for key, value in metrics.items()]
     return [
         "## Figures",
         "",

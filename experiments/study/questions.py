@@ -151,10 +151,28 @@ def read_methods(folders: Sequence[Path]) -> tuple[list[Method], dict[str, Any]]
             )
     names = [str(result["method"]) for result in results]
     if len(set(names)) < len(names):
-        names = [folder.resolve().name for folder in folders]
+        names = _telling([folder.resolve() for folder in folders])
     if len(set(names)) < len(names) or HUMAN in names:
-        raise ImpastoError(f"The folders cannot be told apart by {' and '.join(names)}: rename one.")
-    return [Method(*each) for each in zip(names, folders, map(_rows, folders), strict=True)], protocol
+        raise ImpastoError(f"The folders cannot be told apart by {' and '.join(names)}: give others, or rename one.")
+    rows = [_rows(folder) for folder in folders]
+    for folder, own in zip(folders, rows, strict=True):
+        if own.keys() != rows[0].keys():
+            raise ImpastoError(f"{folder / ROWS} has other pairs than {folders[0] / ROWS}: run both evaluations again.")
+    return [Method(*each) for each in zip(names, folders, rows, strict=True)], protocol
+
+
+def _telling(folders: Sequence[Path]) -> list[str]:
+    """Return of every path the last parts, as many as tell the paths apart; equal paths stay equal.
+
+    Examples:
+        >>> _telling([Path("/runs/a/evaluation/neat"), Path("/runs/b/evaluation/neat")])
+        ['a/evaluation/neat', 'b/evaluation/neat']
+    """
+    for count in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-count:]) for folder in folders]
+        if len(set(names)) == len(names):
+            break
+    return names
 
 
 def make_study(methods: Sequence[Method], protocol: dict[str, Any], plan: Plan) -> Study:

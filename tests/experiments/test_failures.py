@@ -1,10 +1,11 @@
 import errno
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from experiments.failures import HINT, explained, is_out_of_memory
+from experiments.failures import HINT, explained, is_out_of_memory, undisturbed
 from lightning_modules.errors import ImpastoError
 
 CPU = (
@@ -82,3 +83,12 @@ def test_lightnings_own_words_and_what_nobody_knows():
     assert explained(MisconfigurationException("Choose one.\nDetails")) == "Choose one."
     assert explained(ZeroDivisionError("division by zero")) == f"ZeroDivisionError: division by zero ({HINT})."
     assert "cut off" in explained(RuntimeError("PytorchStreamReader failed reading zip archive: not a ZIP archive"))
+
+
+def test_last_words_may_be_said_in_any_thread():
+    def speak():
+        with undisturbed():
+            return "said"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(speak).result() == "said"

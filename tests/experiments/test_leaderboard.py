@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 
 from experiments.cli import execute
 from experiments.leaderboard import runs
+from experiments.leaderboard.units import Unit
 from experiments.leaderboard.workshop import Workshop
 from lightning_modules.errors import ImpastoError
 
@@ -207,14 +209,51 @@ def test_who_fails_is_named_and_the_others_go_on(board, capsys):
     assert "one seed" in Path("board.md").read_text()
 
 
-def test_what_paints_untrained_is_measured_alone(board, ran, stub_yaml):
+def test_what_paints_untrained_is_measured_alone(board, ran, capsys, stub_yaml):
     shader = stub_yaml.with_name("shader.yaml")
     shader.write_text(
         yaml.safe_dump({"model": {"class_path": "stub_method.Grey"}, "data": {"class_path": "stub_method.StubData"}})
     )
     row = {"name": "Grey", "method": "stub_method", "section": "pairs", "configs": [str(shader)], "trains": False}
-    assert board("--only", "grey", entries={"grey": row | {"seeds": [0]}}) == 1  # its words are painters' names
+    assert board("--only", "grey", entries={"grey": row | {"seeds": [0]}}) == 1
     assert ran[0][:3] == ["evaluate", "--config", str(shader)]
+    assert "impasto: grey-0: " in capsys.readouterr().err  # its words are painters' names
+
+
+def test_another_checkpoint_of_a_row_without_a_run_is_measured_beside_the_first(board, ran, stub_yaml):
+    assert execute(["fit", "--config", str(stub_yaml), "--run_name", "a"]) == 0
+    file = shutil.copy("runs/stub_method/a/checkpoints/last.ckpt", "fixed.ckpt")
+    row = {"name": "Fixed", "method": "stub_method", "section": "pairs", "checkpoint": file, "seeds": [0]}
+    asked = ("--only", "fixed", "--again")
+    assert board(*asked, entries={"fixed": row}) == 0
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = b"another file, whose content is the same"
+    assert board(*asked, entries={"fixed": row}) == 0
+    assert [words[0] for words in ran] == ["evaluate"]
+    assert len(list(Path("runs/leaderboard/fixed").iterdir())) == 2
+
+
+def test_an_error_that_nobody_foresaw_is_of_its_entry_alone(board, capsys, monkeypatch):
+    make = Unit.make
+
+    def fail(unit, *arguments):
+        if unit.contestant.key == "thin":
+            raise ZeroDivisionError("of no foreseen kind")
+        return make(unit, *arguments)
+
+    monkeypatch.setattr(Unit, "make", fail)
+    assert board("--seeds", "0") == 1
+    assert "impasto: thin-0: ZeroDivisionError: of no foreseen kind" in capsys.readouterr().err
+    assert records() == ["wide-0.json"]
+
+
+def test_a_stray_file_that_is_no_text_is_no_run(board):
+    assert board("--only", "thin", "--seeds", "0") == 0
+    stray = Path("runs/stub_method/stray")
+    stray.mkdir()
+    for name in ("config.yaml", "summary.json"):
+        (stray / name).write_bytes(b"caf\xe9: 1\n")
+    assert board("--only", "thin", "--seeds", "1") == 0
 
 
 def test_two_rows_of_one_run_train_it_once(board, ran, stub_yaml):

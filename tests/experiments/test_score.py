@@ -366,3 +366,18 @@ def test_two_files_of_one_style_count_once(score, gallery, tmp_path):
         Image.open(source).save(tmp_path / f"{number}.{('png', 'png', 'bmp')[number]}")
     tables = [score("fid,artfid", "--style", style)[1] for style in ("style", str(tmp_path))]
     assert tables[1] == tables[0]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_frames_are_compared_in_their_order_however_a_file_lists_them(score, gallery, order):
+    frames = [f"walk/{number}.png,walk/1.png,w,{number}" for number in order]
+    lines = ["stylized,content,clip,frame", *frames, "run/0.png,run/0.png,r,0"]
+    (gallery / "frames.csv").write_text("\n".join(lines) + "\n")
+    folders = ("--stylized", "clips", "--content", "clips")
+    _, expected, _ = score("temporal_lpips", *folders)
+    status, table, rows = score("temporal_lpips,ssim", "--pairs", "frames.csv", *folders)
+    assert status == 0
+    assert table["temporal_lpips_embedded"]["value"] == expected["temporal_lpips_embedded"]["value"]
+    same = [row["frame"] for row in rows if float(row["ssim"]) > 0.999]
+    assert same == ["1", "0"]
+    assert [row["frame"] for row in rows] == [*map(str, order), "0"]

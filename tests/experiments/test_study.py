@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -262,3 +263,14 @@ def test_files_that_do_not_fit_are_one_sentence(ask, evaluated, tmp_path, capsys
     assert execute(["study", str(evaluated[0]), str(evaluated[2]), *out]) == 1
     assert "pictures/3.png" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_two_runs_of_one_method_are_told_apart_by_their_folders(evaluated, tmp_path, capsys):
+    folders = [shutil.copytree(evaluated[0], tmp_path / run / "evaluation/neat") for run in ("one", "two")]
+    assert execute(["study", *map(str, folders), "--out", str(tmp_path / "s")]) == 0
+    key = json.loads((tmp_path / "s/key/key.json").read_text())
+    assert key["methods"] == ["one/evaluation/neat", "two/evaluation/neat"]
+    table = folders[1] / "evaluation.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    assert execute(["study", *map(str, folders), "--out", str(tmp_path / "t")]) == 1
+    assert f"{table} has other pairs than {folders[0]}/evaluation.csv: run both" in capsys.readouterr().err

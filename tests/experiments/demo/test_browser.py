@@ -107,6 +107,12 @@ def test_an_upload_is_painted_compared_and_saved(tab, photographs):
     page.get_by_role("button", name="Download the right PNG, 120 × 90").wait_for()
 
 
+def test_an_example_is_painted(tab):
+    page = tab()
+    page.locator("tbody tr").first.click()
+    paint(page, re.compile("Left: the photograph. Right: embedded:clast"))
+
+
 def test_only_what_a_painter_takes_is_asked_for(tab):
     page = tab()
     prompt, style = page.get_by_label("prompt", exact=True), page.get_by_text("style picture", exact=True).last

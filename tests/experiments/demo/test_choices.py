@@ -25,6 +25,13 @@ def test_the_newest_checkpoint_is_the_first(tmp_path):
     assert [choice.label for choice in find_choices(tmp_path)][:2] == ["clast/new, last", "clast/old, last"]
 
 
+def test_a_link_that_leads_nowhere_paints_nothing(tmp_path):
+    path = tmp_path / "clast/moved/checkpoints/last.ckpt"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "gone.ckpt")
+    assert not any(choice.label.startswith("clast/") for choice in find_choices(tmp_path))
+
+
 def test_a_profile_counts_where_a_method_has_it(tmp_path):
     configs = {choice.label[:5]: choice.config for choice in find_choices(tmp_path, "cpu") if choice.config}
     assert {name: path.name for name, path in configs.items()} == {"least": "cpu.yaml", "gatys": "tiny.yaml"}

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,17 @@ def test_what_goes_wrong_is_a_sentence_or_nothing(ask, tmp_path, wish, words, ca
 def test_a_bad_upload_is_a_sentence_that_names_no_path(ask):
     reply = painted(ask, "bad", photograph=uploaded(ask, b"<html>", "cat.png"))
     assert said(reply) == "The photograph is not a picture, whatever its name says: convert it to PNG or JPEG."
+
+
+@pytest.mark.parametrize("place", ["here", "linked", "nowhere", "/etc/passwd"])
+def test_no_picture_of_the_machine_is_painted(ask, tmp_path, place):
+    (tmp_path / "here").write_bytes(picture(tmp_path))
+    [own] = upload(ask, "photo.png", picture(tmp_path)).json()
+    paths = {"linked": f"{Path(own).parent}/../../../..{tmp_path}/here"}
+    stranger = {"path": paths.get(place, str(tmp_path / place))}  # without the mark of an upload gradio lets it through
+    reply = painted(ask, "thief", photograph=stranger)
+    assert reply["success"] is False
+    assert said(reply) == "The photograph was not uploaded here: upload it."
 
 
 def test_only_painters_of_the_list_paint(ask, tmp_path):

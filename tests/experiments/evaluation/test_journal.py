@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from experiments.evaluation.journal import LOCK, NAME, Journal, alone_in, start_anew
+from experiments.evaluation.journal import ENDED, LOCK, NAME, Journal, alone_in, start_anew
 from lightning_modules.errors import ImpastoError
 
 HOLDER = """
@@ -62,7 +62,7 @@ def test_another_evaluation_in_the_folder_is_refused(tmp_path, key, value, words
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "holiday.png").touch()
-    start_anew(tmp_path, ("holiday.png",))
+    assert not start_anew(tmp_path, ("holiday.png",))
     with pytest.raises(ImpastoError, match=r"holds holiday.png and no evaluation"):
         Journal(tmp_path, HEAD)
     (tmp_path / "holiday.png").rename(tmp_path / NAME)  # an empty journal
@@ -75,8 +75,10 @@ def test_starting_anew_removes_results_alone(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/0000.png").touch()
     (tmp_path / "notes.txt").touch()
-    start_anew(tmp_path, ("pictures", "evaluation.json"))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert start_anew(tmp_path, ("pictures", "evaluation.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [ENDED, "notes.txt"]
+    assert Journal(tmp_path, HEAD, anew=True).entries == {}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "notes.txt"]
 
 
 def test_a_removal_that_was_stopped_is_finished(tmp_path, monkeypatch):

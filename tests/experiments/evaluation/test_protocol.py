@@ -1,6 +1,7 @@
 """Pairs of every kind, and the file that freezes them."""
 
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -202,3 +203,17 @@ def test_the_file_is_plain_yaml(folders, tmp_path):
     settings = yaml.safe_load((tmp_path / "p.yaml").read_text())
     assert settings["n"] == len(settings["pairs"]) == 9
     assert settings["estimator"]["resample"] == ["content", "style"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.png", b"\x7f.png", "\x85.png", "\u2028.png", "\ufeffa.png", '\t"\U0001f3a8.png', "\\udce9.png"]
+)
+def test_a_picture_may_be_called_whatever_a_file_may(folders, tmp_path, name):
+    content = tmp_path / "odd"
+    content.mkdir()
+    save(content / os.fsdecode(name), 7)
+    recipe = preset("every")
+    protocol = freeze(recipe, plan(recipe, Folders(content, folders.style)))
+    again = reread(protocol, tmp_path / "p.yaml")
+    assert again == protocol
+    check_pictures(again)

@@ -99,3 +99,8 @@ def test_runs_are_shared_by_what_differs_in_its_evaluation_alone(roster_of):
     assert both == ["leaderboard-a-2"] * 2
     assert roster_of(configs=["x/tiny.yaml", "x/b.yaml"]).contestants[0].name_of_run(0) == "leaderboard-b-0"
     assert roster_of(options=["--lr=1"]).contestants[0].name_of_run(0) == "leaderboard-a-0"
+
+
+def test_a_seed_that_nobody_has_is_said(roster_of):
+    with pytest.raises(ImpastoError, match=r"Nobody of these has the seed 9: choose of 0, 1\."):
+        roster_of().units([], [1, 9])

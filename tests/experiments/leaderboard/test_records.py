@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.leaderboard.records import Record, read_record, write_record
+from experiments.leaderboard.records import Record, read_pairs, read_record, read_samples, write_record
 from experiments.leaderboard.runs import identity
 from lightning_modules.errors import ImpastoError
 
@@ -55,3 +55,11 @@ def test_runs_are_one_but_for_seed_name_and_machine():
         "model.class_path": "M", "model.lr": 0.1, "data.class_path": "D", "data.content.class_path": "S",
         "data.size": 8, "trainer.max_steps": 5, "trainer.precision": "32-true",
     }  # fmt: skip
+
+
+def test_tables_without_rows(tmp_path):
+    (tmp_path / "per_sample.csv").write_text("index,ssim\n")
+    assert read_samples(tmp_path, ["val/ssim"]) == {}
+    (tmp_path / "evaluation.csv").write_text("id,content,style,ssim\n")
+    with pytest.raises(ImpastoError, match=r"evaluation.csv has no rows: run the evaluation again"):
+        read_pairs(tmp_path, {"ssim": {"better": "higher"}})

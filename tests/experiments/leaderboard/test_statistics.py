@@ -119,3 +119,24 @@ def test_values_without_a_pair_stay_out():
     values = values_of(with_hole, "m")
     assert values.isnan().nonzero().flatten().tolist() == [3]
     assert over_seeds(with_hole, "m").low == 1
+
+
+def test_a_pair_that_one_side_lacks_counts_on_neither():
+    hard = np.random.default_rng(4).normal(0, 10, 30)
+    second = records(np.stack([hard, hard]))
+    for record in second:
+        record.pairs["m"][3] = None
+        record.metrics["m"]["mean"] = float(np.delete(hard, 3).mean())
+    found = difference(records(np.stack([hard, hard])), second, "m")
+    assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+def test_nothing_is_sure_where_neither_seeds_nor_pairs_were_drawn():
+    bare = [[Record("a", 0, {"training": None}, {"m": {"mean": mean, "low": None, "high": None}})] for mean in (5, 3)]
+    found = difference(*bare, "m")
+    assert (found.mean, found.low, found.high, found.sure) == (2, None, None, False)
+    trained = [
+        Record("a", seed, {"training": {}}, {"m": {"mean": seed / 10, "low": None, "high": None}}) for seed in (0, 1, 2)
+    ]
+    alone = difference(bare[0], trained, "m")  # of seeds alone
+    assert alone.high - alone.mean == pytest.approx(student.ppf(0.975, 2) * 0.1 / np.sqrt(3))

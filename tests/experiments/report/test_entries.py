@@ -1,10 +1,11 @@
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from scipy import stats
 
-from experiments.report.entries import make_entries, over_seeds
+from experiments.report.entries import make_entries, over_seeds, variants
 from experiments.report.records import Evaluation, Measurement, RunRecord
 
 
@@ -58,3 +59,30 @@ def test_an_evaluation_belongs_to_the_run_whose_checkpoint_it_measured():
     ours, others = evaluation("/runs/m/a/checkpoints/best.ckpt"), evaluation("/elsewhere/best.ckpt")
     entries = make_entries([run("a", 0), run("b", 0)], [others, ours])
     assert {entry.label: entry.evaluations for entry in entries} == {"m": [others], "m tiny a": [ours], "m tiny b": []}
+
+
+def of_seed(number, path, **said):
+    file = f"/runs/m/s{number}/checkpoints/last.ckpt"
+    said = {"file": file, "sha256": f"hash {number}", "finished": "2026-01-01T00:00:00", **said}
+    return replace(evaluation(path), **said)
+
+
+def test_seeds_are_one_row_however_their_checkpoints_were_named():
+    named = [of_seed(0, "/runs/m/latest"), of_seed(1, "/runs/m/latest"), of_seed(2, "/runs/m/s2")]
+    (entry,) = make_entries([run(f"s{n}", n) for n in range(3)], named)
+    ((label, measured),) = variants(entry, entry.evaluations)
+    assert (label, measured) == ("m tiny", named)
+
+
+def test_a_checkpoint_that_was_measured_twice_counts_once_as_it_was_measured_last():
+    late = of_seed(0, "s0", finished="2026-01-02T00:00:00")
+    for both in ([late, of_seed(0, "/runs/m/s0")], [of_seed(0, "/runs/m/s0"), late]):
+        (entry,) = make_entries([run("s0", 0)], both)
+        ((_, measured),) = variants(entry, entry.evaluations)
+        assert measured == [late]
+
+
+def test_a_run_may_be_measured_by_its_folder():
+    inside = replace(evaluation("/runs/m/a"), place="/elsewhere")  # as it was noted before files were
+    (entry,) = make_entries([run("a", 0)], [inside])
+    assert entry.evaluations == [inside]
