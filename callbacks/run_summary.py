@@ -31,13 +31,14 @@ class RunSummary(Callback):
         self._start = time.monotonic()
         self._validation: dict[str, float] = {}
 
-    def state_dict(self) -> dict[str, float]:
-        """Keep the time spent, for a run that is continued."""
-        return {"seconds": self._elapsed()}
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the time spent and the newest metrics, for a run that is continued, perhaps without a validation."""
+        return {"seconds": self._elapsed(), "validation": self._validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Add the time spent before a resume."""
+        """Add the time spent before a resume, and restore the metrics."""
         self._seconds = float(state_dict["seconds"])
+        self._validation = dict(state_dict.get("validation", {}))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clock."""
@@ -79,7 +80,7 @@ class RunSummary(Callback):
             "commit": commit(),
             "iterations": trainer.global_step,
             "seconds": round(self._elapsed(), 1),
-            "device": _device(pl_module.device),
+            "device": _device(trainer.strategy.root_device),  # a module has left its GPU when a fit ends
             "metrics": self._validation,
             "conventions": {key: conventions[key] for key in self._validation if key in conventions},
         }

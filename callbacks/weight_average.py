@@ -39,6 +39,7 @@ class WeightAverage(Callback):
         self.decay = decay
         self._average: dict[str, Tensor] | None = None
         self._trained: dict[str, Tensor] | None = None  # the weights, while the module shows the average
+        self._weights: dict[str, nn.Parameter] = {}
         self._updates = self._seen = 0
 
     def state_dict(self) -> dict[str, int]:
@@ -68,7 +69,7 @@ class WeightAverage(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start from the weights as they are, or go on where they are now: a checkpoint is read before they move."""
         self._hide(pl_module)
-        weights = _weights(pl_module)
+        self._weights = weights = _weights(pl_module)  # looking them up takes longer than averaging them
         if self._average is None:
             self._average = {name: weight.detach().clone() for name, weight in weights.items()}
         self._average = {name: value.to(weights[name].device) for name, value in self._average.items()}
@@ -86,9 +87,8 @@ class WeightAverage(Callback):
         self._seen = step
         self._updates += 1
         share = 1 - min(self.decay, self._updates / (self._updates + 9))
-        weights = _weights(pl_module)
         for name, value in self._average.items():
-            value.lerp_(weights[name], share)
+            value.lerp_(self._weights[name], share)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the average."""
@@ -116,8 +116,13 @@ class WeightAverage(Callback):
 
 
 def _weights(module: LightningModule) -> dict[str, nn.Parameter]:
-    """Return what is trained, by the names that it has in a checkpoint."""
-    return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    """Return what is trained, by the names that it has in a checkpoint.
+
+    An adapter's weights have a second name in the frozen network that they are laid over, which no checkpoint knows.
+    """
+    known = module.state_dict().keys()
+    named = module.named_parameters(remove_duplicate=False)
+    return {name: weight for name, weight in named if weight.requires_grad and name in known}
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ class FakeTrainer:
         self.loggers = [self.logger]
         self.callbacks = [Metrics()]
         self.callback_metrics = {"val/x": torch.tensor(0.5), "train/total": torch.tensor(1.0)}
+        self.strategy = type("Strategy", (), {"root_device": torch.device("mps")})()
 
 
 class FakeModule:
@@ -46,6 +47,7 @@ def test_summary_and_last_lines(tmp_path, capsys, monkeypatch):
     assert written["metrics"] == {"val/x": 0.5}
     assert written["conventions"] == {"val/x": "how x is computed"}
     assert (written["method"], written["profile"], written["iterations"]) == ("stub", "tiny", 12)
+    assert written["device"].startswith("mps (")  # not where the module is left
     assert written["command"] == "python -m experiments fit --seed 'a b'"
     lines = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[-3:]]
     assert lines == [str(Path(tmp_path, name)) for name in ("checkpoints/best.ckpt", "metrics.csv", "summary.json")]
@@ -58,4 +60,12 @@ def test_the_clock_goes_on_after_a_resume(monkeypatch):
     second = RunSummary()
     second.load_state_dict(first.state_dict())
     monkeypatch.setattr("callbacks.run_summary.time.monotonic", lambda: 135.0)
-    assert second.state_dict() == {"seconds": 35.0}
+    assert second.state_dict()["seconds"] == 35.0
+
+
+def test_metrics_outlive_a_resume_that_measures_nothing(tmp_path):
+    first, second, trainer = RunSummary(), RunSummary(), FakeTrainer(tmp_path)
+    first.on_validation_end(trainer, None)
+    second.load_state_dict(first.state_dict())
+    second.on_fit_end(trainer, FakeModule())
+    assert json.loads((tmp_path / "summary.json").read_text())["metrics"] == {"val/x": 0.5}

@@ -215,3 +215,31 @@ class First(Callback):
 def test_a_decay_out_of_range_is_one_sentence(decay):
     with pytest.raises(ImpastoError, match=r"lies in \[0, 1\)"):
         WeightAverage(decay)
+
+
+class Adapted(Experiment):
+    """Trains what is laid over a frozen network, as LoRA does: it has a name there too, which no checkpoint knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.lens = Lens()
+        self.lens.extra = nn.Parameter(torch.ones(2))
+        self.adapter = nn.ParameterList([self.lens.extra])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.adapter.parameters(), lr=0.1)
+
+    def training_step(self, batch, batch_idx):
+        with self.optimizing(self.optimizers()) as backward:
+            backward((self.lens.extra * self.lens.scale).square().sum())
+
+
+def test_the_average_of_an_adapter_is_what_its_checkpoint_holds(fit, tmp_path):
+    module, trainer = fit(3, WeightAverage(DECAY), module=Adapted())
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    state = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
+    assert list(state) == ["adapter.0"]
+    assert torch.equal(state["adapter.0"], module.lens.extra)
+    again = Adapted()
+    again.load_state_dict(state)
+    assert torch.equal(again.lens.extra, module.lens.extra)
