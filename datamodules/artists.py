@@ -34,7 +34,8 @@ class ArtistDataModule(StyleTransferDataModule):
 
     def _training_samples(self) -> TrainingSamples:
         samples = super()._training_samples()
-        samples.contents = PictureStore(samples.contents.paths, short_side=self.crop.size, keep=True)  # decoded once
+        samples.contents = PictureStore(samples.contents.paths, short_side=self.crop.size, keep=True)
+        samples.contents.read_all()  # decoded once, and for all workers
         return samples
 
     def _evaluation_samples(self, split: Split) -> EvaluationSamples:
@@ -51,5 +52,7 @@ class _FirstPainting(ContentSource):
         self.style = style
 
     def contents(self, split: Split) -> list[Content]:
-        first = self.style.paintings(split)[0]
-        return [Content(first.path, first.title)]
+        """List the first painting that can be read; where there is none, all, for the module to complain of."""
+        works = self.style.paintings(split)
+        first = PictureStore([work.path for work in works]).first_readable()
+        return [Content(work.path, work.title) for work in (works if first is None else [works[first]])]

@@ -1,6 +1,8 @@
+import gc
 import io
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -100,6 +102,47 @@ def test_only_the_newest_row_groups_stay_in_memory(hub, monkeypatch):
     contents = Parquet(hub).contents("train")
     assert _numbers(contents) == list(range(20))
     assert len(contents[0].path.reader._held) == 1
+
+
+def _open_files(folder):
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    return [link for link in links if link.resolve().parent == folder.resolve()]
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Return a folder of twelve files with a picture in each."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(12):
+        _write(folder / f"train-{number:05d}.parquet", [number])
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux to count open files")
+def test_few_files_stay_open_and_none_without_their_reader(many, monkeypatch):
+    monkeypatch.setattr(parquet, "_OPEN", 3)
+    contents = Parquet(many, holdout=0).contents("train")
+    assert _numbers(contents) == list(range(12))
+    reader = contents[0].path.reader
+    assert len(_open_files(many)) == len(reader._open) == 3
+    reader._held.clear()  # read the same pictures again, from files that were closed
+    assert _numbers(contents) == list(range(12))
+    kept = reader._file(0)
+    del contents, reader
+    gc.collect()
+    assert _open_files(many) == []
+    assert kept.closed
+
+
+def test_what_was_read_outlives_its_file(many, monkeypatch):
+    monkeypatch.setattr(parquet, "_OPEN", 1)
+    contents = Parquet(many, holdout=0).contents("train")
+    first = _numbers(contents)
+    reader = contents[0].path.reader
+    assert len(reader._held) == 12
+    assert _numbers(contents) == first
+    assert list(reader._open) == [11]
 
 
 def test_a_column_of_plain_bytes_will_do(tmp_path):

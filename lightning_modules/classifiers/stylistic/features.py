@@ -141,8 +141,9 @@ def _fill(
     keys: list[bytes] = []
     rows: list[Tensor] = []
     batch: list[Tensor] = []
+    pictures = data.pictures  # made anew whenever it is asked for
     for key, number in wanted.items():
-        picture = data.pictures[number]
+        picture = pictures[number]
         if picture is not None:
             keys.append(key)
             batch.append(picture)

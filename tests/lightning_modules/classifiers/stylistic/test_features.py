@@ -50,6 +50,24 @@ def test_only_new_pictures_are_looked_at_and_rows_keep_the_order():
     assert second.seen == 1
 
 
+def test_the_data_is_asked_for_its_pictures_once():
+    class Asked(Pictures):
+        times = 0
+
+        @property
+        def pictures(self):
+            self.times += 1
+            return self.held
+
+        @pictures.setter
+        def pictures(self, held):
+            self.held = held
+
+    data = Asked([0.5, 0.25, 1.0])
+    assert len(rows(Colour(), data)) == 3
+    assert data.times == 1
+
+
 def test_other_weights_look_again():
     rows(Colour(), Pictures([0.5]))
     other = Colour(factor=2.0)
