@@ -20,6 +20,7 @@ def fit(
     order: Order,
     controls: Mapping[str, Any],
     watcher: Watcher | None = None,
+    clip: float | None = None,
 ) -> list[Tensor]:
     """Fit fresh networks to jobs.
 
@@ -30,6 +31,7 @@ def fit(
         order: The jobs.
         controls: ``iterations`` and ``patience``.
         watcher: Who wants to know how it goes.
+        clip: Largest norm of one job's gradients; None leaves them alone.
 
     Returns:
         Every job's picture, ``(3, H, W)``, RGB in [0, 1].
@@ -46,6 +48,8 @@ def fit(
         total = fitting.total(terms)
         optimizer.zero_grad()
         total.sum().backward()
+        if clip is not None:
+            network.clip_gradients(clip)
         optimizer.step()
         if watcher is not None:
             watcher(iteration, controls["iterations"], {name: term.detach() for name, term in terms.items()})

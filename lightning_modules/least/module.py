@@ -34,7 +34,8 @@ class LEAST(StyleTransferModule):
 
     There is nothing to train: `stylize` fits a fresh network to every picture, region and prompt. Under a Trainer one
     training step is one iteration of the jobs in the batch; what became of them is part of the checkpoint, and
-    `stylize` hands it out again. Jobs never see each other: side by side and one by one come to the same.
+    `stylize` hands it out again. Jobs never see each other: side by side and one by one come to the same, and ``clip``
+    is the largest norm of one job's gradients.
 
     Args:
         optimizer: Of the style networks.
@@ -104,6 +105,11 @@ class LEAST(StyleTransferModule):
         super().__init__(**settings)
         if jobs_per_device < 1:
             raise ImpastoError(f"jobs_per_device must be at least 1, not {jobs_per_device}.")
+        if self.accumulate != 1:
+            raise ImpastoError(
+                f"LEAST steps with every iteration, so model.accumulate cannot be {self.accumulate}: leave it at 1, "
+                "and for steadier gradients raise model.patches.count."
+            )
         self.plan = Plan(
             loss=loss,
             canvas=canvas,
@@ -196,7 +202,7 @@ class LEAST(StyleTransferModule):
         network = StyleUNet(len(order), padding=self.plan.canvas.padding).to(order.content)
         self._compile(network)
         optimizer = self.make_optimizer(network.parameters())
-        return fit(self.fitting, network, optimizer, order, controls, self.on_iteration)
+        return fit(self.fitting, network, optimizer, order, controls, self.on_iteration, self.clip)
 
     def _so_far(self, order: Order, keys: Sequence[str]) -> dict[str, Tensor]:
         """Return what a fit under way has to show: of the jobs at hand what there is, of later ones the content."""
@@ -275,6 +281,11 @@ class LEAST(StyleTransferModule):
             if key not in self.gallery:
                 self.gallery.add(key, self.fitting.painting(self.network, jobs, job))
         self._running = None
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002 - there is one
+        """Clip the gradients of every job by themselves."""
+        if self.clip is not None:
+            self.network.clip_gradients(self.clip)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimiser for all jobs that are fitted side by side; its state begins anew with them."""

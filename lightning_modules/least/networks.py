@@ -131,6 +131,19 @@ class StyleUNet(nn.Module):
             for layer in self.layers():
                 layer.start(job, generator)
 
+    @torch.no_grad()
+    def clip_gradients(self, largest: float) -> None:
+        """Shrink every job's gradients to a norm, by the job's own: one over all would tie the jobs together.
+
+        Args:
+            largest: Norm that a job's gradients may have; longer ones get it, as by ``clip_grad_norm_``.
+        """
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # N
+        shares = (largest / (norms + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(shares.view(-1, *[1] * (gradient.ndim - 1)))
+
     def layers(self) -> Iterator[StackedConv2d]:
         """Yield all convolutions, in the order in which they were declared."""
         return (module for module in self.modules() if isinstance(module, StackedConv2d))

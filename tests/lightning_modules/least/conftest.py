@@ -96,6 +96,7 @@ def small(monkeypatch):
 
     def build(**arguments):
         settings = {
+            "optimizer": partial(torch.optim.Adam, lr=5e-3),
             "weights": "random",
             "canvas": Canvas(size=32),
             "patches": Patches(count=3, size=16),
@@ -104,9 +105,15 @@ def small(monkeypatch):
             "controls": {"iterations": 2},
         }
         torch.manual_seed(0)
-        return LEAST(partial(torch.optim.Adam, lr=5e-3), **(settings | arguments))
+        return LEAST(**(settings | arguments))
 
     return build
+
+
+@pytest.fixture
+def clipped():
+    """Return settings under which `small` clips every step, and which notice it: Adam would hide a factor."""
+    return {"optimizer": partial(torch.optim.SGD, lr=1e-2), "clip": 0.1, "controls": {"iterations": 3}}
 
 
 @pytest.fixture

@@ -56,6 +56,15 @@ def test_side_by_side_is_one_by_one(small, side_by_side, pictures, region, in_fl
     assert torch.allclose(together, torch.cat(separate), atol=1e-6)
 
 
+def test_clipping_ties_no_jobs_together(small, clipped, pictures, region, in_float64):
+    content, mask, prompts = pictures(2).double(), region(2).double(), ["cubism", "white wool"]
+    models = small(**clipped), small(jobs_per_device=2, **clipped), small(jobs_per_device=2, **clipped | {"clip": None})
+    in_float64(*models)
+    alone, together, unclipped = (model.stylize(content, prompt=prompts, mask=mask) for model in models)
+    assert torch.allclose(together, alone, atol=1e-6)
+    assert float((unclipped - together).abs().max()) > 0.01
+
+
 def test_a_mask_of_one_pixel_and_one_that_is_nowhere_whole(small, pictures):
     content, mask = pictures(), torch.zeros(1, 1, 40, 56)
     mask[..., 39, 55] = 0.3
@@ -142,6 +151,12 @@ def test_settings_that_do_not_fit_are_one_sentence(small):
     for wrong in ({"templates": "none"}, {"templates": ["a painting"]}, {"jobs_per_device": 0}):
         with pytest.raises(ImpastoError):
             small(**wrong)
+
+
+def test_accumulated_iterations_are_refused_in_one_sentence(small):
+    with pytest.raises(ImpastoError, match=r"accumulate cannot be 2: leave it at 1") as failure:
+        small(accumulate=2)
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])

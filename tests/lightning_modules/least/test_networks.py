@@ -37,6 +37,26 @@ def test_gradients_stay_with_their_job():
     assert both.first.weight.grad[1].any()
 
 
+def test_every_job_is_clipped_as_a_network_of_its_own():
+    content, largest = pictures(2, 3, 16, 16), 0.5
+    both = StyleUNet(3).double()
+    both.start([5, 6])
+    scale = torch.tensor([1e-3, 1.0]).view(-1, 1, 1, 1)  # the first is short enough
+    (scale * both(content)).square().sum().backward()
+    found = [parameter.grad.clone() for parameter in both.parameters()]
+    both.clip_gradients(largest)
+    assert not any(parameter.grad[2].any() for parameter in both.parameters())  # nobody's
+    for job in range(2):
+        ours = [parameter.grad[job] for parameter in both.parameters()]
+        alone = [nn.Parameter(torch.zeros_like(gradient[job])) for gradient in found]
+        for parameter, gradient in zip(alone, found, strict=True):
+            parameter.grad = gradient[job].clone()
+        norm = float(nn.utils.clip_grad_norm_(alone, largest))
+        assert (norm > largest) == (job == 1)
+        for mine, parameter in zip(ours, alone, strict=True):
+            assert torch.allclose(mine, parameter.grad, rtol=1e-12, atol=0)
+
+
 def test_a_start_is_torchs_own_and_its_seeds():
     layer = StackedConv2d(2, 16, 32, 3)
     layer.start(1, torch.Generator().manual_seed(0))

@@ -76,6 +76,20 @@ def test_a_fit_under_a_trainer_paints_what_stylize_paints(fit, small, monkeypatc
     assert torch.equal(painted, again.stylize(batch.content, prompt=batch.prompt, mask=batch.mask))
 
 
+@pytest.mark.parametrize("side_by_side", [1, 2])
+def test_a_fit_under_a_trainer_clips_as_stylize_does(fit, small, clipped, side_by_side, in_float64, jobs):
+    model, plain = small(jobs_per_device=side_by_side, **clipped), small(**clipped)
+    in_float64(model, plain)
+    data = jobs(3, side_by_side, iterations=3)
+    data.batches = [part._replace(content=part.content.double(), mask=part.mask.double()) for part in data.batches]
+    fit(data, model)
+    batch = jobs.batch(range(3), 0)
+    torch.manual_seed(7)
+    expected = plain.stylize(batch.content.double(), prompt=batch.prompt, mask=batch.mask)
+    painted = model.stylize(batch.content, prompt=batch.prompt, mask=batch.mask)
+    assert float((painted - expected).abs().max()) < 0.5 / 255 + 1e-5
+
+
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_a_killed_fit_goes_on_in_the_middle_of_a_job(fit, small, tmp_path, stop, jobs):
     arguments = {"controls": {"iterations": 3, "patience": 2}, "jobs_per_device": 2}
