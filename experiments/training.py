@@ -248,6 +248,11 @@ def _check_options(options: Any) -> None:
             raise CommandLineError(
                 f"The trainer does not take {name} of methods that optimise by hand: give --{instead} {options[name]}."
             )
+    if options["overfit_batches"]:
+        raise CommandLineError(
+            "The trainer's overfit_batches would show new batches all the same, for they come as an endless stream: to "
+            "learn a few pictures by heart, give data that has no others."
+        )
 
 
 def _with_aliases(arguments: Sequence[str]) -> list[str]:

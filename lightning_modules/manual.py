@@ -68,16 +68,21 @@ class ManualOptimization(LightningModule):
         self._counted = False
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Refuse half precision with loss scaling; a subclass that overrides this calls it first.
+        """Refuse half precision with loss scaling or of the weights; a subclass that overrides this calls it first.
 
         Raises:
-            ImpastoError: If the Trainer runs in float16.
+            ImpastoError: If the Trainer runs in float16, or keeps weights in bfloat16.
         """
         precision = str(self.trainer.precision)
         if precision.startswith(("16", "transformer-engine-float16")):
             raise ImpastoError(
                 f"The precision {precision} scales losses for one optimiser and overflows in projection heads: "
                 "take bf16-mixed (overlays/bf16.yaml), which needs no scaling."
+            )
+        if precision in {"bf16-true", "transformer-engine"}:
+            raise ImpastoError(
+                f"The precision {precision} rounds the weights themselves, to which small steps then add nothing: take "
+                "bf16-mixed (overlays/bf16.yaml), which keeps them in float32."
             )
 
     @property

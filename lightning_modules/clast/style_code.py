@@ -46,9 +46,9 @@ class StyleCode(nn.Module):
         self.images_seen = 0  # on the host: what decides about a step must not be read back from an accelerator
 
     def forward(self, embedding: Tensor, modality: Modality) -> Tensor:
-        """Map embeddings ``(B, D)``, any norm, to codes ``(B, D)``."""
+        """Map embeddings ``(B, D)``, any norm, to codes ``(B, D)``, at least float32."""
         if not self.centred:
-            return embedding
+            return at_least_float32(embedding)  # under autocast pictures come in half precision, and words do not
         mean = self.text_mean if modality == "text" else self.image_mean
         return F.normalize(F.normalize(embedding, dim=-1) - mean, dim=-1) * math.sqrt(self.dim)
 

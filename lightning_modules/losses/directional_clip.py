@@ -36,5 +36,15 @@ def directional_clip_loss(
         image, source_image, text, source_text = (
             F.normalize(at_least_float32(vectors), dim=-1) for vectors in (image, source_image, text, source_text)
         )
-        loss = 1 - F.cosine_similarity(image - source_image, text - source_text, dim=-1)
+        (step, stands), (words, silent) = _with_length(image - source_image), _with_length(text - source_text)
+        loss = (1 - F.cosine_similarity(step, words, dim=-1)).masked_fill(stands | silent, 1.0)
     return loss if threshold is None else loss.where(loss >= threshold, 0.0)
+
+
+def _with_length(steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Return steps ``(B, D)`` with ones for those of no length, and which these are, ``(B,)``.
+
+    A cosine divides by the length or by a tiny number, and would pass a huge gradient on where a step has none.
+    """
+    still = (steps == 0).all(-1)
+    return steps.masked_fill(still[:, None], 1.0), still

@@ -114,7 +114,12 @@ def test_a_loss_that_is_lost_in_the_last_iteration_is_told_too(fit):
 
 @pytest.mark.parametrize(
     ("option", "value", "instead"),
-    [("accumulate_grad_batches", "2", "--model.accumulate 2"), ("gradient_clip_val", "1.0", "--model.clip 1.0")],
+    [
+        ("accumulate_grad_batches", "2", "--model.accumulate 2"),
+        ("gradient_clip_val", "1.0", "--model.clip 1.0"),
+        ("overfit_batches", "1", "give data that has no others"),
+        ("overfit_batches", "0.5", "give data that has no others"),
+    ],
 )
 def test_options_of_the_trainer_that_it_does_not_take_are_named(fit, option, value, instead):
     ended, line, folder = fit(None, f"--trainer.{option}", value)

@@ -244,9 +244,10 @@ def test_role_gradients_are_combined_once_a_window_and_clipped_after(train):
         assert torch.allclose(other, ours, atol=1e-6)
 
 
-def test_float16_is_refused_in_one_sentence(train):
-    with pytest.raises(ImpastoError, match="bf16-mixed") as failure:
-        train(Painter(), batches(1), plugins=[HalfPrecision("16-true")])
+@pytest.mark.parametrize("precision", ["16-true", "bf16-true"])
+def test_half_precision_of_the_weights_is_refused_in_one_sentence(train, precision):
+    with pytest.raises(ImpastoError, match=rf"precision {precision} .* take bf16-mixed") as failure:
+        train(Painter(), batches(1), plugins=[HalfPrecision(precision)])
     assert "\n" not in str(failure.value)
 
 

@@ -213,6 +213,16 @@ def test_noise_is_drawn_in_training_and_stands_still_afterwards(small_clast):
     assert numbers == set(range(6))
 
 
+@pytest.mark.parametrize("variant", ["paper", "impasto"])
+@pytest.mark.parametrize("condition", [{"prompt": "Ada:1.0, blue:0.5"}, {"style": torch.rand(1, 3, 40, 50)}])
+def test_bfloat16_paints_at_every_strength(small_clast, variant, condition):
+    clast, content = small_clast(variant=variant), torch.rand(1, 3, 32, 32)
+    for alpha in (0.0, 0.5, 1.0, 1.5):
+        expected = clast.stylize(content, alpha=alpha, **condition)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert float((clast.stylize(content, alpha=alpha, **condition) - expected).abs().mean()) < 0.02
+
+
 def test_a_picture_of_one_colour_has_no_streaks(small_clast):
     clast = small_clast(mixer="steady", scan="bidi", variant="impasto")
     for block in clast.fusion.blocks:

@@ -63,6 +63,15 @@ def test_the_running_mean_stops_at_its_limit():
     assert torch.equal(code.image_mean, held)
 
 
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_codes_are_at_least_float32(centred, dtype):
+    code = StyleCode(8, centred=centred)
+    wanted = torch.promote_types(dtype, torch.float32)
+    for modality in ("text", "image"):
+        assert code(cloud(2, 8, 1.0, 0).to(dtype), modality).dtype == wanted
+
+
 def test_means_travel_in_the_state_dict():
     code, other = StyleCode(8), StyleCode(8)
     code.set_text_mean(cloud(4, 8, 1.0, 0))
