@@ -25,6 +25,8 @@ READY := $(VENV)/.ready
 # One process a processor with one thread each: tests are small, and threads would only wait for each other.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n $(JOBS) --dist worksteal
+# Benchmarks that ask for pictures or a run of yours.
+ASKING := curation export
 METHODS := $(sort $(patsubst experiments/%/tiny.yaml,%,$(wildcard experiments/*/tiny.yaml)))
 
 # uv does not read pip's variables.
@@ -119,9 +121,11 @@ report: $(READY) ## compare the newest run of every method on one page: report/
 leaderboard: $(READY) ## train and measure every method and baseline that is not on it yet, overnight: docs/leaderboard/
 	$(PY) -m experiments leaderboard --jobs $(JOBS) $(ARGS)
 
-bench: $(READY) ## run every benchmark with its default settings
+bench: $(READY) ## run every benchmark that needs no picture and no run of yours
 	@$(call install,-e '.[$(EXTRAS)$(comma)bench]')
-	for script in $(notdir $(basename $(wildcard benchmarks/*.py))); do $(PY) -m benchmarks.$$script; done
+	for script in $(filter-out $(ASKING),$(notdir $(basename $(shell grep -l __main__ benchmarks/*.py)))); do \
+		$(PY) -m benchmarks.$$script; \
+	done
 
 gpu-check: $(READY) ## run every check that needs a GPU, in 8 minutes: report/gpu-check/ (DEVICE=cpu tries the script)
 	$(PY) -m benchmarks.gpu_check --device $(DEVICE) $(ARGS)

@@ -83,4 +83,4 @@ class LeastCertain(Callback):
         )
         write_contact_sheet(place / "uncertain.jpg", tiles)
         for name in ("predictions.csv", "uncertain.jpg", "uncertain.csv"):
-            print(f"{name.partition('.')[0]:<11}{place / name}")  # noqa: T201
+            print(f"{name.partition('.')[0]:<12}{place / name}")  # noqa: T201

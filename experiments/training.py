@@ -81,6 +81,7 @@ class ImpastoCLI(LightningCLI):
         """Open the run's folder, then build the trainer with its loggers and progress bar."""
         options = self._get(self.config, "trainer")
         _check_options(options)
+        self._check_subject()
         callbacks = list(self._get(self.config_init, "trainer").callbacks or [])
         if options.enable_progress_bar is not False:
             callbacks.append(progress_bar())
@@ -159,6 +160,17 @@ class ImpastoCLI(LightningCLI):
         if not (run.folder / "checkpoints" / "last.ckpt").is_file():
             return f"{at}, before the first checkpoint."
         return f"{at}: continue from the last checkpoint with --run_name {run.name} --ckpt_path last."
+
+    def _check_subject(self) -> None:
+        """Refuse to measure weights that nobody has trained, and to predict on no data."""
+        command, data = str(self.subcommand), type(self.datamodule)
+        if command != "fit" and self.model.trains and self.config_init[command]["ckpt_path"] is None:
+            raise CommandLineError(
+                f"`impasto {command}` needs a checkpoint, for nobody has trained these weights: give --ckpt_path last, "
+                "or a file."
+            )
+        if command == "predict" and data.predict_dataloader is LightningDataModule.predict_dataloader:
+            raise CommandLineError(f"{data.__name__} has nothing to predict on: paint with `impasto stylize`.")
 
     def _recipe(self) -> str:
         return yaml.safe_dump(yaml.safe_load(self.settings())["model"], sort_keys=False)

@@ -193,7 +193,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _read_run(path: Path) -> Any:
     if not path.is_file():
-        raise ImpastoError(f"There is no checkpoint at {path}; train one with `make train-clast`.")
+        raise ImpastoError(f"There is no checkpoint at {path}: train one, as `make train-clast` does for CLAST.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

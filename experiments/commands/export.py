@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # `impasto export --help` must not cost the seconds of `impor
 
 FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx"}
 
+LICENCE = "apache-2.0"
+"""Of this repository, as hubs spell it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `impasto export`."""
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="also upload it, with a model card; never otherwise")
     parser.add_argument("--private", action="store_true", help="of --push-to-hub: a page that is made is yours alone")
-    parser.add_argument("--licence", default="mit", help="of --push-to-hub: what the card says (default: mit)")
+    parser.add_argument("--licence", default=LICENCE, help=f"of --push-to-hub: what the card says (default: {LICENCE})")
 
 
 def main(args: argparse.Namespace) -> None:

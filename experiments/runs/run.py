@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -88,9 +89,11 @@ class Run:
         temporary.replace(link)
 
     def discard(self) -> None:
-        """Remove the folder, if this process made it."""
+        """Remove the folder, if this process made it, and the method's where that was its first."""
         if self.created:
             shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # it holds other runs
+                self.folder.parent.rmdir()
 
     def loggers(self, job: str) -> list[Logger]:
         """Return the loggers of this run: the CSV record first, which also says where the run lives.
@@ -263,6 +266,8 @@ def _claim(wanted: Run, job: str) -> Run:
             number += 1
             run = replace(wanted, name=f"{wanted.name}-{number}")
         else:
+            if number > 1 and wanted.name == wanted.options.run_name:
+                print(f"{'name':<11}{wanted.name} is taken: this run is {run.name}")
             return replace(run, created=True)
 
 

@@ -9,7 +9,6 @@ import yaml
 
 from lightning_modules.errors import ImpastoError
 
-LICENCE = "mit"
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 TAGS = ("style-transfer", "impasto")
 

@@ -1,8 +1,10 @@
 """The tutorials do what they say: their files are written, and their commands run, in an empty folder."""
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from lightning_modules.checkpoints import load_checkpoint
 ROOT = Path(__file__).parents[2]
 TUTORIALS = ROOT / "docs/tutorials"
 FILE = re.compile(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -57,6 +60,9 @@ def test_a_beginner_paints(beginner):
     assert sizes["vitrail"] == (128, 96)
     assert sizes["dots"] == (128, 96)
     assert (folder / "vitrail.png").read_bytes() != (folder / "dots.png").read_bytes()
+    (code,) = PYTHON.findall((TUTORIALS / "paint.md").read_text())
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)  # noqa: S603
+    assert Image.open(folder / "from-python.png").size == (128, 96)
 
 
 def test_a_beginner_trains_resumes_and_compares(beginner):

@@ -128,6 +128,24 @@ def test_options_of_the_trainer_that_it_does_not_take_are_named(fit, option, val
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            ["validate"],
+            "`impasto validate` needs a checkpoint, for nobody has trained these weights: give --ckpt_path last",
+        ),
+        (["test"], "`impasto test` needs a checkpoint"),
+        (["predict", "--ckpt_path", "{file}"], "StubData has nothing to predict on: paint with `impasto stylize`."),
+    ],
+)
+def test_what_cannot_be_measured_is_said_first(trained, stub_yaml, capsys, command, words):
+    command = [word.format(file=trained / "checkpoints/last.ckpt") for word in command]
+    assert execute([*command, "--config", str(stub_yaml)]) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize("share", [0.5, 0.0])
 def test_a_cut_checkpoint_is_one_sentence(trained, stub_yaml, capsys, share):
     folder = stub_yaml.parent / "runs/stub_method/cut"

@@ -15,9 +15,18 @@ def options(tmp_path, monkeypatch):
     return RunOptions(runs_dir=tmp_path, run_name="a")
 
 
-def test_a_taken_name_gets_a_number(options):
+def test_a_taken_name_gets_a_number_and_a_line(options, capsys):
     names = [open_run("m", options, job="fit", seed=0, ckpt_path=None)[0].name for _ in range(3)]
     assert names == ["a", "a-2", "a-3"]
+    assert capsys.readouterr().out.splitlines() == [f"name       a is taken: this run is a-{n}" for n in (2, 3)]
+
+
+def test_what_is_discarded_leaves_no_empty_folder(options):
+    first, second = (open_run("m", options, job="fit", seed=0, ckpt_path=None)[0] for _ in range(2))
+    second.discard()
+    assert first.folder.is_dir()
+    first.discard()
+    assert not list(options.runs_dir.iterdir())
 
 
 def test_a_rank_that_lightning_started_writes_to_the_first_ranks_folder(options, monkeypatch):
