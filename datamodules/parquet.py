@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.records import Blocked, Record
+from datamodules.records import Blocked, OpenFiles, Record
 from datamodules.shard_files import arrow
 from datamodules.sources import (
     Content,
@@ -29,7 +29,6 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import composed
 
 _HELD = 128 * 2**20
-_OPEN = 64  # files that a reader keeps open in a process
 _SPLITS: dict[str, Split] = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
 
 
@@ -172,7 +171,6 @@ class ParquetReader:
     """
 
     def __init__(self, files: Sequence[Path], image: str) -> None:
-        self._clear()
         self.files = list(files)
         self.image = image
         places = [
@@ -182,6 +180,7 @@ class ParquetReader:
         sizes = np.array([rows for _, _, rows in places], dtype=np.int64)
         self._starts: NDArray[np.int64] = np.cumsum(sizes) - sizes
         self.groups: NDArray[np.int64] = np.repeat(np.arange(len(sizes)), sizes)
+        self._clear()
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -225,7 +224,8 @@ class ParquetReader:
             self._clear()
         if group not in self._held:
             number, own = self._places[group]
-            path, file = self.files[number], self._file(number)
+            path = self.files[number]
+            file = self._open.get(number, partial(_opened, path))
             column = _bytes_column(file, self.image)
             table = _read(lambda: file.read_row_group(own, columns=[column], use_threads=False), path)
             pictures = table[self.image].combine_chunks()
@@ -235,23 +235,11 @@ class ParquetReader:
         self._held.move_to_end(group)
         return self._held[group]
 
-    def _file(self, number: int) -> Any:
-        if number not in self._open:
-            self._open[number] = _opened(self.files[number])
-            while len(self._open) > _OPEN:
-                self._open.popitem(last=False)[1].close()  # what was read of it stays mapped
-        self._open.move_to_end(number)
-        return self._open[number]
-
     def _clear(self) -> None:
         self._owner = os.getpid()
-        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._open: OpenFiles[Any] = OpenFiles()  # what was read of a file stays mapped when it is closed
         self._held: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        for file in self._open.values():
-            file.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in {"_open", "_held", "_lock"}}

@@ -1,7 +1,8 @@
 """Pictures that are no files of their own: rows of a table, records of a shard. They read like files."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Generic, Protocol, TypeVar, overload
@@ -10,6 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Item = TypeVar("Item", covariant=True)
+OPEN = 64
+"""Files that a reader keeps open in a process."""
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+File = TypeVar("File", bound=Closable)
 
 
 class RecordReader(Protocol):
@@ -21,6 +34,35 @@ class RecordReader(Protocol):
         Raises:
             ImpastoError: If the file that should hold it is missing or damaged.
         """
+
+
+class OpenFiles(Generic[File]):
+    """Files by number: the `OPEN` that were asked for last stay open, and none outlives this.
+
+    Iterating yields the numbers of open files, the one that was asked for longest ago first.
+    """
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[int, File] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def get(self, number: int, opener: Callable[[], File]) -> File:
+        """Return a file, which ``opener`` opens where it is not open."""
+        if number not in self._files:
+            self._files[number] = opener()
+            while len(self._files) > OPEN:
+                self._files.popitem(last=False)[1].close()
+        self._files.move_to_end(number)
+        return self._files[number]
+
+    def __del__(self) -> None:
+        for file in self._files.values():
+            file.close()  # else a file warns that nobody did
 
 
 @dataclass(frozen=True, order=True)

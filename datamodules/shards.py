@@ -4,8 +4,8 @@ import hashlib
 import math
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.records import Record, runs
+from datamodules.records import OpenFiles, Record, runs
 from datamodules.shard_cache import ChunkCache, is_remote
 from datamodules.shard_files import CHUNKS, PICTURES, ShardIndex, check_chunk, check_chunks, load_index
 from datamodules.sources import Content, ContentSource, OwnStyles, Painting, Split, StyleSource
@@ -22,7 +22,6 @@ from lightning_modules.errors import ImpastoError
 from lightning_modules.paths import slug
 
 Item = TypeVar("Item", covariant=True)
-_OPEN = 64  # files that a process keeps open
 
 
 class Shards(ContentSource, StyleSource):
@@ -99,7 +98,7 @@ class ShardReader:
         self.root = root
         self.index = index
         self.cache = cache
-        self._open: OrderedDict[int, FileIO] = OrderedDict()
+        self._open: OpenFiles[FileIO] = OpenFiles()
         self._lock = threading.Lock()
 
     def read(self, number: int) -> bytes:
@@ -111,7 +110,8 @@ class ShardReader:
         index, chunk = self.index, int(self.index.chunk[number])
         size = int(index.size[number])
         with self._lock:
-            data = os.pread(self._file(chunk).fileno(), size, int(index.offset[number]))
+            file = self._open.get(chunk, partial(self._opened, chunk))
+            data = os.pread(file.fileno(), size, int(index.offset[number]))
         if len(data) < size:
             raise ImpastoError(f"The shard {self.root}/{index.names[chunk]} was cut while it was read: copy it again.")
         return data
@@ -130,20 +130,11 @@ class ShardReader:
         code = int(self.index.group[number])
         return None if code < 0 else str(self.index.groups[code].as_py())
 
-    def _file(self, chunk: int) -> FileIO:
-        if chunk not in self._open:
-            name, size = self.index.names[chunk], int(self.index.bytes[chunk])
-            path = Path(self.root, name) if self.cache is None else self.cache.fetch(name, size)
-            check_chunk(path, size)
-            self._open[chunk] = FileIO(path)
-            while len(self._open) > _OPEN:
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(chunk)
-        return self._open[chunk]
-
-    def __del__(self) -> None:
-        for file in self._open.values():
-            file.close()  # else each warns that nobody did
+    def _opened(self, chunk: int) -> FileIO:
+        name, size = self.index.names[chunk], int(self.index.bytes[chunk])
+        path = Path(self.root, name) if self.cache is None else self.cache.fetch(name, size)
+        check_chunk(path, size)
+        return FileIO(path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root, "index": self.index, "cache": self.cache}

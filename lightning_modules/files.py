@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all. No Lightning and no torch in here."""
+"""Files that are written whole or not at all, and tables that are read. No Lightning and no torch in here."""
 
+import csv
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,3 +44,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(shown(data).encode() if isinstance(data, str) else data)
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by the names in its first line.
+
+    Raises:
+        OSError, UnicodeDecodeError, csv.Error: If it cannot be read.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

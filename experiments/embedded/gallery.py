@@ -1,6 +1,5 @@
 """ProceduralArt in memory, and the crops that every embedded network trains on."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.images import read_image
+from lightning_modules.files import csv_rows
 
 PHOTOGRAPH = -1
 
@@ -45,8 +45,8 @@ class Gallery:
 
 def load_gallery(root: Path, split: str) -> Gallery:
     """Read the folders that ``datamodules.procedural.generate`` wrote."""
-    contents = _rows(root / split / "contents.csv")
-    paintings = _rows(root / split / "paintings.csv")
+    contents = csv_rows(root / split / "contents.csv")
+    paintings = csv_rows(root / split / "paintings.csv")
     captions = {Path(row["file"]).stem: row["caption"] for row in contents}
     techniques = {row["artist"]: row["style"] for row in paintings}
     artists = tuple(sorted(techniques))
@@ -60,11 +60,6 @@ def load_gallery(root: Path, split: str) -> Gallery:
     shown = tuple(captions[title] for title in titles)
     content = torch.tensor([numbers[title] for title in titles])
     return Gallery(torch.stack(images), torch.tensor(artist), shown, content, artists, styles)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def random_crops(images: Tensor, sides: tuple[int, int], size: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,5 @@
 """What the independent panel says of an evaluation's pictures: `impasto score`, with painters it has learnt."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from experiments.evaluation.result import PANEL, PANEL_PAIRS, ROWS
 from experiments.scoring.tables import csv_text
-from lightning_modules.files import write_atomically
+from lightning_modules.files import csv_rows, write_atomically
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class Named:
 
 def whose(folder: Path) -> Path:
     """Write whose manner every picture of an evaluation should have, as `impasto score` reads it; return the file."""
-    with (folder / ROWS).open(encoding="utf-8", newline="") as file:
-        rows = [[row["stylized"], row["artist"]] for row in csv.DictReader(file)]
+    rows = [[row["stylized"], row["artist"]] for row in csv_rows(folder / ROWS)]
     write_atomically(folder / PANEL_PAIRS, csv_text([["stylized", "artist"], *rows]))
     return folder / PANEL_PAIRS
 
@@ -35,7 +33,6 @@ def read_panel(folder: Path) -> Named:
         key: {"mean": entry["value"], "low": None, "high": None} | {k: entry[k] for k in ("better", "convention")}
         for key, entry in said.items()
     }
-    with values.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = csv_rows(values)
     keys = [key for key in metrics if key in rows[0]]
     return Named(metrics, {key: [float(row[key]) if row[key] else None for row in rows] for key in keys})

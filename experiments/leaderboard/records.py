@@ -1,6 +1,5 @@
 """What is kept of a contestant and a seed: one small JSON, from which every page is made."""
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from experiments.evaluation.result import ROWS
 from experiments.leaderboard.contestants import Contestant
 from experiments.report.marks import direction
 from lightning_modules.errors import ImpastoError
-from lightning_modules.files import write_atomically
+from lightning_modules.files import csv_rows, write_atomically
 
 FORMAT = 1
 DIGITS = 4
@@ -91,7 +90,7 @@ def read_pairs(folder: Path, metrics: Mapping[str, Mapping[str, Any]]) -> dict[s
     Raises:
         ImpastoError: If it has no pairs.
     """
-    rows = _rows(folder / ROWS)
+    rows = csv_rows(folder / ROWS)
     if not rows:
         raise ImpastoError(f"{folder / ROWS} has no rows: run the evaluation again.")
     named = {"content": [row["content"] for row in rows], "style": [row.get("artist") or row["style"] for row in rows]}
@@ -110,17 +109,12 @@ def read_samples(run: Path, keys: Iterable[str]) -> dict[str, list[Any]]:
     Returns:
         Every sample has a ``content`` of its own; empty where the run has no such table.
     """
-    rows = _rows(run / SAMPLES) if (run / SAMPLES).is_file() else []
+    rows = csv_rows(run / SAMPLES) if (run / SAMPLES).is_file() else []
     if not rows:
         return {}
     columns = {key: key.removeprefix("val/") for key in keys}
     pairs: dict[str, list[Any]] = {"content": _numbered([row["index"] for row in rows])}
     return pairs | {key: [_rounded(row[c] or "") for row in rows] for key, c in columns.items() if c in rows[0]}
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    with table.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def metrics_of_run(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A few pictures of every contestant, small enough to lie in the repository, so that pages need no run."""
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from PIL import Image
 from experiments.evaluation.result import ROWS
 from experiments.report.painted import spread
 from experiments.scoring.tables import csv_text
-from lightning_modules.files import write_atomically
+from lightning_modules.files import csv_rows, write_atomically
 
 FOLDER = "pictures"
 SHOWN = 4
@@ -27,10 +26,8 @@ def write_thumbnails(evaluation: Path, folder: Path, key: str) -> None:
         folder: Gets a folder for every contestant, and one of what was given to all.
         key: Of the contestant.
     """
-    with (evaluation / ROWS).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     lines: list[Sequence[str]] = [["id", "stylized", *GIVEN, "prompt"]]
-    for row in spread(rows, SHOWN):
+    for row in spread(csv_rows(evaluation / ROWS), SHOWN):
         given = [f"../given/{row['id']}-{name}.jpg" if row.get(name) else "" for name in GIVEN]
         for name, path in zip(GIVEN, given, strict=True):
             if path:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from PIL import Image
 
 from experiments.report.records import Evaluation
+from lightning_modules.files import csv_rows
 
 Item = TypeVar("Item")
 ROWS = "evaluation.csv"
@@ -38,8 +39,7 @@ def read_painted(evaluation: Evaluation) -> list[Painted]:
     if not table.is_file():
         return []
     try:
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = csv_rows(table)
     except (UnicodeDecodeError, csv.Error):
         return []
     protocol = f"{evaluation.protocol.get('name')} {evaluation.protocol.get('sha256')}"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from experiments.evaluation.result import ROWS, read_result
 from lightning_modules.errors import ImpastoError
+from lightning_modules.files import csv_rows
 
 Item = TypeVar("Item")
 HUMAN = "human"
@@ -245,7 +246,6 @@ def _name(dice: random.Random) -> str:
 def _rows(folder: Path) -> dict[str, dict[str, str]]:
     path = folder / ROWS
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["id"]: row for row in csv.DictReader(file)}
+        return {row["id"]: row for row in csv_rows(path)}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise ImpastoError(f"{path} cannot be read ({error}): run the evaluation again.") from error

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import parquet
+from datamodules import parquet, records
 from datamodules.images import ImageReadError, read_pixels
 from datamodules.parquet import Parquet
 from datamodules.sources import ImageFolder
@@ -121,14 +121,14 @@ def many(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux to count open files")
 def test_few_files_stay_open_and_none_without_their_reader(many, monkeypatch):
-    monkeypatch.setattr(parquet, "_OPEN", 3)
+    monkeypatch.setattr(records, "OPEN", 3)
     contents = Parquet(many, holdout=0).contents("train")
     assert _numbers(contents) == list(range(12))
     reader = contents[0].path.reader
     assert len(_open_files(many)) == len(reader._open) == 3
     reader._held.clear()  # read the same pictures again, from files that were closed
     assert _numbers(contents) == list(range(12))
-    kept = reader._file(0)
+    kept = reader._open.get(11, None)  # which is open
     del contents, reader
     gc.collect()
     assert _open_files(many) == []
@@ -136,7 +136,7 @@ def test_few_files_stay_open_and_none_without_their_reader(many, monkeypatch):
 
 
 def test_what_was_read_outlives_its_file(many, monkeypatch):
-    monkeypatch.setattr(parquet, "_OPEN", 1)
+    monkeypatch.setattr(records, "OPEN", 1)
     contents = Parquet(many, holdout=0).contents("train")
     first = _numbers(contents)
     reader = contents[0].path.reader

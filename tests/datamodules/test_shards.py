@@ -77,7 +77,7 @@ def test_readers_travel_to_workers(shards):
 
 
 def test_few_files_stay_open(shards, monkeypatch):
-    monkeypatch.setattr("datamodules.shards._OPEN", 2)
+    monkeypatch.setattr("datamodules.records.OPEN", 2)
     contents = Shards(shards, holdout=0).contents("train")
     assert _numbers(contents) * 2 == _numbers(contents) + _numbers(contents)
     assert len(contents.reader._open) == 2
